@@ -1,0 +1,112 @@
+"""course_lib: the library behind the course "Real or Fake? Build FaceNeSt".
+
+Every public name can be imported from here::
+
+    from course_lib import load, facenest, fit, Detector
+
+and nothing heavy is loaded until a name is first used (PEP 562): ``import course_lib`` by itself
+imports neither torch nor pandas, so ``python -m course_lib --help`` answers at once.
+
+The convention everywhere: **y = 1 is fake**, and every score is P(fake).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it. Keep these stable: lessons and learners' code rely on them.
+_HOME = {
+    # errors
+    "CourseError": "errors",
+    "DataError": "errors",
+    "ImageError": "errors",
+    "CheckpointError": "errors",
+    "DownloadError": "errors",
+    "ModelInputError": "errors",
+    # images and data
+    "decode_image": "images",
+    "load": "data",
+    "verify": "data",
+    "FaceDataset": "data",
+    "data_folder": "embedded",
+    "checkpoint_folder": "embedded",
+    "verify_embedded": "embedded",
+    # transforms
+    "Augment": "transforms",
+    "normalise": "transforms",
+    "random_crop": "transforms",
+    "augment_batch": "transforms",
+    # the network
+    "ResidualBlock": "layers",
+    "GLCSAttention": "layers",
+    "AdaptivelyWeightedMultiScaleAttention": "layers",
+    "FaceNeSt": "facenest",
+    "FaceNeStConfig": "facenest",
+    "facenest": "facenest",
+    "facenest_reference": "facenest",
+    "FaceAutoencoder": "generator",
+    "load_forger": "generator",
+    # training and judging
+    "fit": "training",
+    "FitResult": "training",
+    "pick_device": "training",
+    "Preprocessing": "checkpoints",
+    "save_checkpoint": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "predict_scores": "evaluation",
+    "roc_auc": "evaluation",
+    "accuracy": "evaluation",
+    "bootstrap_interval": "evaluation",
+    "choose_threshold": "evaluation",
+    "evaluate": "evaluation",
+    "audit": "audit",
+    # using it
+    "Detector": "predict",
+    "Uploader": "widgets",
+}
+# Whole modules that are used by their own name: ``from course_lib import check`` then ``check.some_exercise(...)``.
+_MODULES = {"check": "checks", "plots": "plots"}
+
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
+
+if TYPE_CHECKING:  # for editors and type checkers only; never executed
+    from . import checks as check
+    from . import plots
+    from .audit import audit
+    from .checkpoints import Preprocessing, load_checkpoint, save_checkpoint
+    from .data import FaceDataset, load, verify
+    from .embedded import checkpoint_folder, data_folder, verify_embedded
+    from .errors import (
+        CheckpointError,
+        CourseError,
+        DataError,
+        DownloadError,
+        ImageError,
+        ModelInputError,
+    )
+    from .evaluation import accuracy, bootstrap_interval, choose_threshold, evaluate, predict_scores, roc_auc
+    from .facenest import FaceNeSt, FaceNeStConfig, facenest, facenest_reference
+    from .generator import FaceAutoencoder, load_forger
+    from .images import decode_image
+    from .layers import AdaptivelyWeightedMultiScaleAttention, GLCSAttention, ResidualBlock
+    from .predict import Detector
+    from .training import FitResult, fit, pick_device
+    from .transforms import Augment, augment_batch, normalise, random_crop
+    from .widgets import Uploader
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use and remember it."""
+    if name in _HOME:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    elif name in _MODULES:
+        value = import_module(f".{_MODULES[name]}", __name__)
+    else:
+        raise AttributeError(f"module 'course_lib' has no name {name!r}; dir(course_lib) lists those it has")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
