@@ -1,0 +1,57 @@
+# The course's commands. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+NBVAL  := --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-sanitize-with notebooks/nbval_sanitize.cfg
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test test-library test-browser test-notebooks notebooks bench release clean
+
+help:  ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+# Each stamp is newer than pyproject.toml exactly when the environment matches it, so a second call installs nothing.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.lab-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.test-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	@touch $@ $(VENV)/.lab-installed
+
+lab: $(VENV)/.lab-installed  ## set everything up and open the course in JupyterLab
+	$(BIN)/python -m course_lib data verify studio
+	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
+	  --ServerApp.default_url="/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb)))" $(LAB_ARGS)
+
+test: test-library test-browser test-notebooks  ## set everything up and run every test
+
+test-library: $(VENV)/.test-installed  ## style, library, recipe and notebook-hygiene tests
+	$(BIN)/python -m ruff check .
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadscope -m "not browser" course_lib/tests
+
+test-browser: $(VENV)/.test-installed  ## JupyterLab in headless Chromium (skipped by name where there is none)
+	$(PYTEST) -q -rs -m browser course_lib/tests
+
+test-notebooks: $(VENV)/.test-installed  ## every lesson run and compared by nbval; prints what they cover of course_lib
+	$(PYTEST) -q $(NBVAL) --cov=course_lib --cov-report= notebooks
+	@echo "Share of course_lib that the notebooks alone run (branches counted):"
+	@$(BIN)/python -m coverage report --skip-empty
+
+notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and store them normalised
+	$(BIN)/python notebooks/make_notebooks.py
+
+bench: $(VENV)/.test-installed  ## measure performance side by side; writes figures/bench/bench.json
+	$(BIN)/python figures/bench/run_bench.py
+
+release: $(VENV)/.test-installed  ## checksums and the archive that installed copies of the library download
+	$(BIN)/python -m course_lib data pack
+
+clean:  ## remove the environment and what tests leave behind
+	rm -rf $(VENV) .pytest_cache .ruff_cache .coverage .hypothesis build *.egg-info
