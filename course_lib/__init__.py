@@ -10,7 +10,9 @@ imports neither torch nor pandas, so ``python -m course_lib --help`` answers at 
 The convention everywhere: **y = 1 is fake**, and every score is P(fake).
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -110,3 +112,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+class _Package(ModuleType):
+    """The package itself, with one rule added: a submodule never hides a public name.
+
+    ``facenest`` and ``audit`` are functions that live in modules of the same name. Python sets the module as an
+    attribute of the package when it is first imported, after which ``from course_lib import facenest`` would give
+    the module or the function depending on who came first. With this rule it is always the function;
+    ``from course_lib.facenest import FaceNeSt`` works as ever.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOME and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
