@@ -1,0 +1,143 @@
+"""Run every lesson from a clean kernel and store it in one normal form: `make notebooks`.
+
+A second run gives no diff: what differs from run to run without telling a reader anything
+(progress bars, widget state, object addresses, time stamps, tracebacks' paths) is not stored.
+`--check` runs nothing and only says whether the stored notebooks are in normal form.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+
+NOTEBOOKS = Path(__file__).resolve().parent
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def normalise_output(output: dict) -> dict | None:
+    """One output in its normal form, or None where nothing of it is worth storing."""
+    kind = output["output_type"]
+    if kind == "stream":
+        if output["name"] == "stderr":  # progress bars and warnings: different on every machine
+            return None
+        output["text"] = ADDRESS.sub("0xADDRESS", output["text"])
+    elif kind == "error":  # the last line teaches; the rest are paths of somebody's machine
+        output["evalue"] = ANSI.sub("", output["evalue"])
+        output["traceback"] = [f"{output['ename']}: {output['evalue']}"]
+    else:
+        output["data"].pop(WIDGET_VIEW, None)  # a view without its state shows nothing
+        output["metadata"] = {}
+        if "text/plain" in output["data"]:
+            output["data"]["text/plain"] = ADDRESS.sub("0xADDRESS", output["data"]["text/plain"])
+        if not output["data"]:
+            return None
+    return output
+
+
+def merge_streams(outputs: list) -> list:
+    """Join neighbouring pieces of stdout: where a kernel cuts its output is chance."""
+    merged: list = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if output["output_type"] == "stream" and last is not None and last["output_type"] == "stream":
+            last["text"] += output["text"]
+        else:
+            merged.append(output)
+    return merged
+
+
+def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without anything that depends on when, where or by whom it was run (in place)."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    code_cells = 0
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+        tags = cell.metadata.get("tags", [])
+        jupyter = cell.metadata.get("jupyter", {})
+        cell.metadata = nbformat.from_dict(
+            {key: value for key, value in (("tags", tags), ("jupyter", jupyter)) if value}
+        )
+        if cell.cell_type != "code":
+            continue
+        if cell.source.strip():
+            code_cells += 1
+            cell.execution_count = code_cells
+        outputs = [kept for kept in map(normalise_output, cell.outputs) if kept is not None]
+        cell.outputs = merge_streams(outputs)
+        for output in cell.outputs:
+            if output["output_type"] == "execute_result":
+                output["execution_count"] = cell.execution_count
+    return notebook
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write next to the target, then rename: an interruption leaves the old notebook whole."""
+    part = path.with_name(path.name + f".{os.getpid()}.part")
+    try:
+        part.write_text(nbformat.writes(notebook, version=4) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def run(path: Path, timeout: int) -> None:
+    """Run one notebook top to bottom in a clean kernel and store it in normal form."""
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    client.execute()
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
+            raise RuntimeError(f"{path.name}: cell {number} was not run")
+    write(normalise(notebook), path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lessons", nargs="*", type=Path, help="notebooks (default: all beside this script)")
+    parser.add_argument("--check", action="store_true", help="run nothing; report what is not in normal form")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds one cell may take (default 600)")
+    options = parser.parse_args(arguments)
+    lessons = options.lessons or sorted(NOTEBOOKS.glob("*.ipynb"))
+    status = 0
+    for path in lessons:
+        if options.check:
+            stored = path.read_text(encoding="utf-8")
+            normal = nbformat.writes(normalise(nbformat.reads(stored, as_version=4)), version=4) + "\n"
+            if stored != normal:
+                print(f"{path.name}: not in normal form; run `make notebooks`")
+                status = 1
+            continue
+        start = time.monotonic()
+        try:
+            run(path, options.timeout)
+        except Exception as error:  # one broken lesson must not keep the others from being made
+            print(f"{path.name}: FAILED, left as it was\n{ANSI.sub('', str(error))}", file=sys.stderr)
+            status = 1
+            continue
+        print(f"{path.name}: {time.monotonic() - start:.0f} s")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
