@@ -1,0 +1,266 @@
+"""One careful way from "something a learner handed us" to an RGB picture.
+
+Everything that reads an image in this course goes through `decode_image`: the data sets, the detector, the
+uploader and the command line. So the rules live in one place: the format is told by content, never by the
+file's ending; sizes are checked before pixels are decoded; every refusal is one sentence that names the file.
+
+Nothing here touches Pillow's global switches (``MAX_IMAGE_PIXELS``, ``LOAD_TRUNCATED_IMAGES``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .errors import ImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_WANTED = "use a JPEG, PNG, WebP, GIF, BMP or TIFF image"
+
+# EXIF tag 0x0112 (Exif 2.3, section 4.6.4): how to turn the stored pixels so that the picture stands upright.
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# First bytes of things people upload by mistake, so that the sentence can say what they have.
+_LOOKALIKES = (
+    (rb"....ftyp(heic|heix|hevc|mif1|msf1)", "a HEIC photograph; export it as JPEG first"),
+    (rb"....ftypavif", "an AVIF image; export it as JPEG or PNG first"),
+    (rb"....ftyp", "a video; save one frame of it as JPEG or PNG"),
+    (rb"%PDF", "a PDF document; export its picture as JPEG or PNG"),
+    (rb"\s*(<!doctype html|<html)", "a web page, not an image; download the picture itself"),
+    (rb"\s*(<\?xml[^>]*>\s*)?<svg", "an SVG drawing; export it as PNG first"),
+    (rb"PK\x03\x04", "a zip archive; unpack it first"),
+)
+
+_warning_lock = threading.Lock()
+
+
+def decode_image(
+    source: str | Path | bytes | Image.Image | np.ndarray,
+    *,
+    max_bytes: int = 64_000_000,
+    max_pixels: int = 120_000_000,
+    min_side: int = 1,
+    max_side: int | None = None,
+    name: str | None = None,
+) -> Image.Image:
+    """Return `source` as an upright RGB picture (8 bits a channel), or raise `ImageError` with one sentence.
+
+    source: a path; the bytes of an image file; a PIL image; or an array HxW, HxWx1, HxWx3 or HxWx4 of uint8
+        (0..255), uint16 (0..65535) or floats in [0, 1].
+    max_bytes, max_pixels: larger files and pictures are refused from their size and header, undecoded.
+    min_side: the shorter side must have at least this many pixels.
+    max_side: if given, the picture is scaled down (Lanczos) so that no side is longer; a JPEG is then decoded
+        at 1/2, 1/4 or 1/8 of its scale, which is quick. Good for thumbnails; it erases the finest traces.
+    name: what to call the image in error sentences (by default the file's name).
+
+    Grey, palette and CMYK pictures become RGB; 16-bit grey is scaled by 255/65535; transparency is laid over
+    white; of an animation the first frame counts; the EXIF orientation is applied and no metadata is kept.
+    """
+    name = printable(name if name is not None else _default_name(source))
+    if isinstance(source, np.ndarray):
+        source = _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _finish(source, name, max_pixels, min_side, max_side)
+
+    data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else None
+    if data is None:
+        data = _read_file(source, name, max_bytes)
+    if not data:
+        raise ImageError(f"{name}: the file is empty; {_WANTED}")
+    if len(data) > max_bytes:
+        raise _too_many_bytes(name, len(data), max_bytes)
+    with _quiet():
+        image = _open(data, name, max_pixels)
+    with image:
+        return _finish(image, name, max_pixels, min_side, max_side)
+
+
+def printable(name: str | os.PathLike, limit: int = 100) -> str:
+    """`name` fit for a one-line message: control characters and broken encodings replaced, long names cut."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in os.fspath(name))
+    return text if len(text) <= limit else text[: limit // 2] + "…" + text[-limit // 2 :]
+
+
+def _default_name(source: object) -> str:
+    if isinstance(source, (str, Path)):
+        return Path(source).name or str(source) or "(empty path)"
+    if isinstance(source, Image.Image) and getattr(source, "filename", ""):
+        return Path(os.fsdecode(source.filename)).name
+    return "image"
+
+
+def _read_file(source: object, name: str, max_bytes: int) -> bytes:
+    """The file's bytes; its kind and size are looked at before it is opened."""
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(
+            f"{name}: cannot read a {type(source).__name__}; give a path, the bytes of an image file, "
+            "a PIL image, or an array HxWx3"
+        )
+    if re.match(r"https?://", str(source)):
+        raise ImageError(f"{name}: this is a web address; download the picture and give its path")
+    try:
+        status = os.stat(source)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name}: this is a folder; give the path of one image file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{name}: this is not an ordinary file; give the path of one image file")
+        if status.st_size > max_bytes:
+            raise _too_many_bytes(name, status.st_size, max_bytes)
+        with open(source, "rb") as file:
+            return file.read(max_bytes + 1)  # one more, so that a file that grows meanwhile is still noticed
+    except FileNotFoundError:
+        raise ImageError(f"{name}: there is no such file; check the path") from None
+    except PermissionError:
+        raise ImageError(f"{name}: you may not read this file; change its permissions") from None
+    except OSError as error:
+        reason = {
+            errno.ELOOP: "it is a symbolic link that points back at itself",
+            errno.ENAMETOOLONG: "the path is too long",
+            errno.ENOTDIR: "a part of its path is a file, not a folder",
+        }.get(error.errno, error.strerror or str(error))
+        raise ImageError(f"{name}: cannot be read, {reason}; check the path") from None
+    except ValueError:  # "embedded null byte"
+        raise ImageError(f"{name}: this is not a possible path; check it") from None
+
+
+def _too_many_bytes(name: str, size: int, limit: int) -> ImageError:
+    return ImageError(
+        f"{name}: the file has {size / 1e6:,.0f} MB and at most {limit / 1e6:,.0f} MB are read; "
+        "use a smaller copy"
+    )
+
+
+def _too_many_pixels(name: str, pixels: int, limit: int, size: str = "") -> ImageError:
+    return ImageError(
+        f"{name}: the image has {pixels:,} pixels{size} and at most {limit:,} are decoded; "
+        "scale it down first"
+    )
+
+
+def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Read the header only. Pillow's own bomb check may refuse before ours; its words are translated."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        raise _too_many_pixels(name, int(found[1]) if found else max_pixels + 1, max_pixels) from None
+    except UnidentifiedImageError:
+        for pattern, words in _LOOKALIKES:
+            if re.match(pattern, data[:512], re.DOTALL | re.IGNORECASE):
+                raise ImageError(f"{name}: this is {words}") from None
+        if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")):
+            raise _broken(name, "its beginning is damaged or cut off") from None
+        raise ImageError(f"{name}: this is not an image; {_WANTED}") from None
+    except Exception as error:  # hostile headers raise almost anything: struct.error, OverflowError, …
+        raise _broken(name, str(error)) from error
+
+
+def _broken(name: str, reason: str) -> ImageError:
+    reason = printable(reason.strip().rstrip(".") or "no reason given")
+    return ImageError(f"{name}: the image is damaged or cut off ({reason}); use another copy of it")
+
+
+def _finish(
+    image: Image.Image, name: str, max_pixels: int, min_side: int, max_side: int | None
+) -> Image.Image:
+    """Check the size, decode the pixels, turn the picture upright and convert it to plain RGB."""
+    width, height = image.size
+    if width * height > max_pixels:
+        raise _too_many_pixels(name, width * height, max_pixels, f" ({width:,} × {height:,})")
+    if min(width, height) < min_side:
+        raise ImageError(
+            f"{name}: the image has {width} × {height} pixels and needs at least {min_side} × {min_side}; "
+            "use a larger one"
+        )
+    try:
+        # JPEG decoding gives no warnings and needs no lock, so threads can decode JPEGs side by side.
+        with contextlib.nullcontext() if image.format in ("JPEG", "MPO") else _quiet():
+            if max_side is not None:
+                image.draft(image.mode, (2 * max_side, 2 * max_side))  # only JPEG heeds this
+            image.load()
+            rgb = _to_rgb(image, name)
+        turn = _UPRIGHT.get(_orientation(image))
+        rgb = rgb.transpose(turn) if turn is not None else rgb
+        if max_side is not None:
+            rgb.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    except ImageError:
+        raise
+    except MemoryError:
+        message = f"{name}: too little memory for {width:,} × {height:,} pixels; scale it down first"
+        raise ImageError(message) from None
+    except Exception as error:  # on damaged data Pillow's decoders raise many types, all meaning the same
+        raise _broken(name, str(error)) from error
+    rgb.info = {}  # no metadata goes on, above all no orientation that could be applied twice
+    return rgb
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """A new RGB image; transparency over white, 16 bits scaled to 8 (Pillow's own conversion clips them)."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_array(np.asarray(image), name).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        with _quiet():
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata says nothing about the pixels: show them as they are stored
+        return 1
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    """An array HxW[x1|3|4] of uint8, uint16, or numbers in [0, 1] as a PIL image of 8 bits a channel."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            f"{name}: an array of shape {array.shape} is not an image; "
+            "give height x width, or height x width x 3"
+        )
+    if array.dtype == np.uint8:
+        return Image.fromarray(np.ascontiguousarray(array))
+    if np.issubdtype(array.dtype, np.floating):
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise ImageError(f"{name}: decimal pixel values must lie between 0 and 1; scale them first")
+        return Image.fromarray(np.ascontiguousarray(np.rint(array * 255.0).astype(np.uint8)))
+    if np.issubdtype(array.dtype, np.integer) and array.min() >= 0 and array.max() <= 65535:
+        # 65535 = 255 * 257, so dividing by 257 maps the ends exactly onto 0 and 255.
+        return Image.fromarray(np.ascontiguousarray(((array.astype(np.int64) + 128) // 257).astype(np.uint8)))
+    raise ImageError(f"{name}: pixels of type {array.dtype} are not understood; use 0 to 255 as uint8")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warnings (odd EXIF, large pictures): what matters becomes an ImageError.
+
+    Warning filters belong to the whole process, so two threads must not swap them at the same time.
+    """
+    with _warning_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
