@@ -1,0 +1,144 @@
+"""Performance figures, measured side by side on this machine: `make bench`.
+
+Each row alternates ours and the peer, so that a machine whose speed drifts is unfair to neither, and
+quotes medians. Rows go to figures/bench/bench.json: name, ours, peer, unit, ratio (above 1: ours is
+better), goal (null where there is none), runs. Timings are never part of a test's verdict.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from course_lib import data, facenest, facenest_reference
+
+HERE = Path(__file__).resolve().parent
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def alternate(ours: Callable, peer: Callable, runs: int) -> tuple[float, float]:
+    """Median seconds of both, after one warm-up each, taken in turn."""
+    ours(), peer()
+    times = [(seconds(ours), seconds(peer)) for _ in range(runs)]
+    return statistics.median(t for t, _ in times), statistics.median(t for _, t in times)
+
+
+def row(name, ours, peer, unit, higher_is_better, runs, goal=None) -> dict:
+    ratio = ours / peer if higher_is_better else peer / ours
+    return {
+        "name": name, "ours": round(ours, 4), "peer": round(peer, 4), "unit": unit,
+        "ratio": round(ratio, 3), "goal": goal, "runs": runs,
+    }  # fmt: skip
+
+
+def data_rows(runs: int) -> list[dict]:
+    """Reading the embedded training pictures: torchvision's ImageFolder against our in-memory uint8 cache."""
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    root = data.load("studio").train.paths[0]
+    folder = ImageFolder(str(Path(root).parents[1]), transform=transforms.ToTensor())
+    cached = data.load("studio").train
+    count = min(400, len(cached))
+
+    def first():
+        fresh = data.load("studio").train
+        for i in range(count):
+            fresh[i]
+
+    def later():
+        for i in range(count):
+            cached[i]
+
+    def peer():
+        for i in range(count):
+            folder[i]
+
+    first_time, peer_first = alternate(first, peer, runs)
+    later_time, peer_later = alternate(later, peer, runs)
+    return [
+        row("data, first epoch: load('studio') against ImageFolder", count / first_time, count / peer_first,
+            "images/s", True, runs),
+        row("data, later epochs: load('studio') against ImageFolder", count / later_time, count / peer_later,
+            "images/s", True, runs),
+    ]  # fmt: skip
+
+
+def training_rows(runs: int) -> list[dict]:
+    """One optimiser step of FaceNeSt against the same network with its attention switched off."""
+
+    def step(model):
+        model = model.train().to(memory_format=torch.channels_last)
+        optimiser = torch.optim.AdamW(model.parameters())
+        x = torch.randn(32, 3, 64, 64).to(memory_format=torch.channels_last)
+
+        def work():
+            optimiser.zero_grad()
+            model(x).square().mean().backward()
+            optimiser.step()
+
+        return work
+
+    with_attention, without = step(facenest()), step(facenest(branches=(), fusion="none"))
+    ours, peer = alternate(with_attention, without, runs)
+    return [row("training step at 64 px: attention on against off", 32 / ours, 32 / peer, "images/s", True, runs)]
+
+
+def reference_rows(runs: int) -> list[dict]:
+    """Ours against the published layout: size, and single pictures of 224 px on this machine."""
+    from course_lib.facenest import count_macs, count_parameters
+
+    ours, reference = facenest().eval(), facenest_reference().eval()
+    x = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        fast, slow = alternate(lambda: ours(x), lambda: reference(x), runs)
+    return [
+        row("parameters: ours against the reference", count_parameters(ours) / 1e6,
+            count_parameters(reference) / 1e6, "million", False, 1),
+        row("multiply-accumulates at 224 px: ours against the reference", count_macs(ours, 224) / 1e9,
+            count_macs(reference, 224) / 1e9, "GMAC", False, 1),
+        row("one 224-px picture: ours against the reference", 1 / fast, 1 / slow, "images/s", True, runs),
+    ]  # fmt: skip
+
+
+def import_row(runs: int) -> dict:
+    """A fresh interpreter that imports course_lib and its model, against one that imports torch alone."""
+
+    def run(code):
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+    ours, peer = alternate(run("import torch, course_lib"), run("import torch"), runs)
+    return row("import course_lib and torch against torch alone", ours, peer, "s", False, runs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each side (default 5)")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    rows = [import_row(options.runs)]
+    for part in (data_rows, training_rows, reference_rows):
+        rows += part(options.runs)
+    machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    part = HERE / "bench.json.part"
+    part.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    os.replace(part, HERE / "bench.json")
+    for entry in rows:
+        print(f"{entry['ratio']:8.2f}×  {entry['name']}  ({entry['ours']} / {entry['peer']} {entry['unit']})")
+
+
+if __name__ == "__main__":
+    main()
