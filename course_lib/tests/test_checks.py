@@ -1,0 +1,221 @@
+"""Mutation tests of the checkers: right answers pass, wrong ones are told why, nothing ever raises."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from course_lib import check
+
+STUBS = [..., None, lambda *_: ..., lambda *_: None]
+NONSENSE = [
+    3,
+    "text",
+    [1, 2],
+    float("nan"),
+    lambda: 1,
+    lambda *_: "text",
+    lambda *_: float("nan"),
+    lambda *_: 1 / 0,
+    lambda *_: [[1], [1, 2]],
+    lambda *_: exit(1),
+    np.zeros(3),
+    torch.nn.Linear(1, 1),
+]
+
+
+def said(capsys, name: str, mine) -> str:
+    """What ``check.name(mine)`` printed: always one line."""
+    capsys.readouterr()
+    assert check.EXERCISES[name](mine) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def assert_checker(capsys, name: str, right: list, wrong: list) -> None:
+    """The rule for every checker: two right answers pass, four or more wrong ones do not, stubs are stubs."""
+    assert len(right) >= 2 and len(wrong) >= 4
+    for mine in right:
+        assert said(capsys, name, mine) == "correct"
+    for mine in wrong + NONSENSE:
+        assert said(capsys, name, mine).startswith("not yet, because "), mine
+    for mine in STUBS:
+        assert said(capsys, name, mine) == "not attempted"
+
+    def unwritten(*_):
+        raise NotImplementedError
+
+    assert said(capsys, name, unwritten) == "not attempted"
+
+
+def cut(image, size, top, left):
+    return image[:, top : top + size, left : left + size]
+
+
+def crop_reference(image, size):
+    top = torch.randint(0, image.shape[1] - size + 1, ()).item()
+    left = torch.randint(0, image.shape[2] - size + 1, ()).item()
+    return cut(image, size, top, left)
+
+
+def crop_with_python(image, size):
+    return cut(
+        image, size, random.randint(0, image.shape[1] - size), random.randint(0, image.shape[2] - size)
+    ).clone()
+
+
+def crop_same_offset(image, size):
+    offset = random.randint(0, image.shape[1] - size)
+    return cut(image, size, offset, offset)
+
+
+def crop_off_by_one(image, size):
+    return cut(
+        image,
+        size,
+        random.randrange(max(1, image.shape[1] - size)),
+        random.randrange(max(1, image.shape[2] - size)),
+    )
+
+
+def test_random_crop(capsys):
+    wrong = [
+        lambda image, size: torch.zeros(3, size, size, dtype=torch.uint8),
+        lambda image, size: crop_reference(image, size) * 2,
+        lambda image, size: crop_reference(image, size).transpose(1, 2),
+        lambda image, size: crop_reference(image, size).flip(2),
+        lambda image, size: crop_reference(image, size).flip(0),
+        lambda image, size: crop_reference(image, size).float() / 255,
+        lambda image, size: cut(image, size, 0, 0),
+        lambda image, size: functional.interpolate(image[None].float(), size=(size, size))[0].to(torch.uint8),
+        lambda image, size: image,
+        lambda image, size: torch.randint(0, 255, (3, size, size), dtype=torch.uint8),
+        crop_same_offset,
+        crop_off_by_one,
+    ]
+    assert_checker(capsys, "random_crop", [crop_reference, crop_with_python], wrong)
+
+
+def cycle_with_torch(step, total, peak):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak, total_steps=total)
+    for _ in range(step):
+        optimizer.step()
+        schedule.step()
+    return schedule.get_last_lr()[0]
+
+
+def test_one_cycle(capsys):
+    right = check.one_cycle_reference
+    wrong = [
+        lambda step, total, peak: 0.0,
+        lambda step, total, peak: 2 * right(step, total, peak),
+        lambda step, total, peak: right(total - 1 - step, total, peak),
+        lambda step, total, peak: right(step, total, peak) + 1e-7,
+        lambda step, total, peak: right(step, total, peak, warm=0.5),
+        lambda step, total, peak: peak,
+        lambda step, total, peak: right(step, 100, 0.003),
+        lambda step, total, peak: [right(step, total, peak)],
+    ]
+    assert_checker(capsys, "one_cycle", [right, cycle_with_torch, lambda *a: np.float64(right(*a))], wrong)
+
+
+def make_step(
+    flip=False,
+    scale=1.0,
+    zero=True,
+    step=True,
+    clip=1.0,
+    order=None,
+    result=lambda loss: loss.item(),
+    normal=True,
+):
+    """A training step with one thing wrong with it."""
+
+    def mine(model, optimizer, images, labels):
+        x = (images / 255 - 0.5) / 0.25 if normal else images / 255
+        logits = model(x if order is None else x[order])
+        targets = 1 - labels if flip else labels
+        loss = scale * functional.binary_cross_entropy_with_logits(logits, targets.float())
+        if zero:
+            for parameter in model.parameters():
+                parameter.grad = None
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        if step:
+            optimizer.step()
+        return result(loss)
+
+    return mine
+
+
+def broadcast_step(model, optimizer, images, labels):
+    logits = model((images / 255 - 0.5) / 0.25)[:, None]
+    loss = functional.binary_cross_entropy_with_logits(
+        logits.expand(-1, len(labels)), labels.float().expand(len(labels), -1)
+    )
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def test_training_step(capsys):
+    wrong = [
+        make_step(flip=True),
+        make_step(scale=2.0),
+        make_step(zero=False),
+        make_step(step=False),
+        make_step(clip=None),
+        make_step(clip=5.0),
+        make_step(normal=False),
+        make_step(order=torch.arange(5, -1, -1)),
+        make_step(result=lambda loss: 0.0),
+        make_step(result=lambda loss: None),
+        make_step(result=lambda loss: loss.repeat(2)),
+        broadcast_step,
+    ]
+    assert_checker(capsys, "training_step", [check.training_step_reference, make_step()], wrong)
+
+
+def test_a_case_is_safe_from_the_learner(capsys):
+    """Writing into the arguments neither changes the case nor earns a pass."""
+    answer = "not yet, because for (ndarray of shape (3,)) it gives 0, and 3 was expected"
+
+    @check.exercise
+    def _sum(mine):
+        check.agrees(mine, np.sum, [(np.ones(3),), (np.arange(4.0),)])
+
+    def cheat(x):
+        x[:] = 0
+        return 0.0
+
+    try:
+        assert said(capsys, "_sum", cheat) == answer
+        assert said(capsys, "_sum", np.sum) == "correct"
+    finally:
+        del check.EXERCISES["_sum"]
+
+
+def test_random_state_is_left_alone(capsys):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = copy.deepcopy((torch.get_rng_state(), np.random.get_state()[1]))
+    check.random_crop(crop_reference)
+    assert torch.equal(before[0], torch.get_rng_state()) and (before[1] == np.random.get_state()[1]).all()
+
+
+@pytest.mark.parametrize("name", sorted(check.EXERCISES))
+def test_every_checker_survives_nonsense(capsys, name):
+    for mine in NONSENSE:
+        assert said(capsys, name, mine).startswith("not yet, because "), mine
+    for mine in STUBS:
+        assert said(capsys, name, mine) == "not attempted"
