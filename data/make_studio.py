@@ -1,0 +1,182 @@
+"""Make the embedded data set `studio` again, from CC0 assets to finished JPEGs.
+
+    python data/make_studio.py --assets DIR                     everything, one stage after another
+    python data/make_studio.py --assets DIR --stage render      only build and path-trace the people
+    python data/make_studio.py --stage train --minutes 25       only train the forger on its own people
+    python data/make_studio.py --stage fake                     only photograph, and forge
+    python data/make_studio.py --stage assemble                 only crop, save, list, and write the checksums
+
+Every stage goes on where it was interrupted, and everything follows from `--seed`. Renders, photographs and the
+state of the training lie in `--work` (some 2 GB, never committed); the result goes to `--out` (data/).
+Rendering needs the extra `studio`: ``pip install -e '.[studio]'``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # recipe/ and course_lib/, without installing
+
+from recipe import assemble as steps  # noqa: E402
+
+STAGES = ("render", "train", "fake", "assemble")
+SIDE = 144  # renders; the crop of 128 is cut from them
+SHOTS = 4  # photographs of each of the forger's people
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--assets", type=Path, help="the folder of the MakeHuman assets (for the stage render)")
+    parser.add_argument("--work", type=Path, default=HERE.parent / "studio_work", help="intermediate files")
+    parser.add_argument("--out", type=Path, default=HERE, help="gets studio/ and checkpoints/forger/ (default: data/)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--threads", type=int, default=2, help="threads that train")
+    parser.add_argument("--spp", type=int, default=64, help="samples a pixel")
+    parser.add_argument("--minutes", type=float, help="stop the stage train after so long; run again to go on")
+    parser.add_argument("--steps", type=int, help="steps of the forger's training (default: the recipe's)")
+    parser.add_argument("--only", choices=("forger", "rest"), help="stage render: only the forger's people, or the rest")
+    for name, count in (("train", 800), ("valid", 150), ("test", 300), ("forger", 600)):
+        parser.add_argument(f"--{name}", type=int, default=count, help=f"people of each class in it (default {count})")
+    return parser.parse_args(argv)
+
+
+def rendered(arguments: argparse.Namespace, group: steps.Group, *, required: bool = True) -> list[int]:
+    """The people of a group whose renders are there: the first `group.count` of its block that are."""
+    from recipe.render import is_rendered
+
+    block = range(group.first, group.first + steps.BLOCK)
+    spare = group.count + group.count // 4 + 8  # where stand-ins for unusable renders are looked for
+    people = [person for person in block[:spare] if is_rendered(arguments.work / "renders", person)][: group.count]
+    if required and len(people) < group.count:
+        sys.exit(
+            f"{group.split}/{group.label}: {len(people)} of {group.count} people are rendered in "
+            f"{arguments.work / 'renders'}; run the stage render (again)."
+        )
+    return people
+
+
+def render(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
+    from recipe.render import render_people
+
+    if arguments.assets is None:
+        sys.exit("The stage render needs --assets DIR, the folder of the MakeHuman assets.")
+    if arguments.only:
+        groups = groups[:1] if arguments.only == "forger" else groups[1:]
+    folder = arguments.work / "renders"
+
+    def run(first: int, count: int) -> None:
+        render_people(arguments.assets, folder, first, count, arguments.seed, SIDE, arguments.spp, arguments.workers)
+
+    for group, first, count in steps.chunks(groups, 100):
+        print(f"render: {group.split}/{group.label}, people {first} to {first + count - 1}", flush=True)
+        run(first, count)
+    for group in groups:  # a render that came out unusable is replaced by the next person of the block
+        missing = group.count - len(rendered(arguments, group, required=False))
+        if missing:
+            run(group.first + group.count, min(missing + missing // 4 + 4, group.count // 4 + 8))
+
+
+def train(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
+    import numpy as np
+    import torch
+    from recipe import train_forger
+    from recipe.render import load_render
+
+    photos = arguments.work / "forger_photos.npy"
+    people = rendered(arguments, groups[0])
+    if not photos.exists():
+        pictures = steps.photograph_forger_people(
+            people, lambda person: load_render(arguments.work / "renders", person), arguments.seed, SHOTS
+        )
+        temporary = photos.with_suffix(".part.npy")
+        np.save(temporary, pictures)
+        os.replace(temporary, photos)
+    torch.set_num_threads(arguments.threads)
+    changes = {"steps": arguments.steps} if arguments.steps else {}
+    plan = train_forger.Plan(seed=arguments.seed, **changes)
+    return train_forger.train(
+        np.load(photos, mmap_mode="r"), arguments.work / "forger_run", forger_path(arguments), plan, arguments.minutes
+    )
+
+
+def forger_path(arguments: argparse.Namespace) -> Path:
+    return arguments.out / "checkpoints" / "forger" / "forger.safetensors"
+
+
+def frame_folder(arguments: argparse.Namespace, group: steps.Group) -> Path:
+    """Fakes depend on the forger's weights, so their folder is named after them: a new forger, new fakes."""
+    if group.label == "real":
+        return arguments.work / "frames" / "real"
+    import hashlib
+
+    return arguments.work / "frames" / hashlib.sha256(forger_path(arguments).read_bytes()).hexdigest()[:12]
+
+
+def fake(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
+    import torch
+    from recipe.render import load_render
+
+    from course_lib.generator import forge, load_forger
+
+    torch.set_num_threads(1)  # one picture at a time: more threads would only wait for each other
+    model = load_forger(forger_path(arguments))
+
+    def forger(picture, seed):
+        batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
+        return forge(model, batch, seed)[0].permute(1, 2, 0).numpy()
+
+    for group in groups[1:]:
+        made = steps.make_frames(
+            rendered(arguments, group),
+            lambda person: load_render(arguments.work / "renders", person),
+            frame_folder(arguments, group),
+            arguments.seed,
+            forger if group.label == "fake" else None,
+        )
+        print(f"fake: {group.split}/{group.label}: {made} made now, {group.count} in all", flush=True)
+
+
+def assemble(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
+    from recipe.render import describe_person
+
+    folders = {group: frame_folder(arguments, group) for group in groups[1:]}
+    counts = steps.assemble(
+        [(group, rendered(arguments, group)) for group in groups[1:]],
+        lambda group, person: folders[group] / f"{person:06d}.png",
+        lambda person: describe_person(arguments.work / "renders", person),
+        arguments.out / "studio",
+        arguments.seed,
+    )
+    size = sum(path.stat().st_size for path in (arguments.out / "studio").rglob("*.jpg"))
+    print(f"assemble: {counts}, {size / 1e6:.1f} MB of pictures")
+    write_checksums(arguments.out)
+
+
+def write_checksums(out: Path) -> None:
+    """data/SHA256SUMS, by the library that will later check it."""
+    try:
+        from course_lib.embedded import write_sums
+    except ImportError as error:
+        print(f"assemble: no checksums written ({error})")
+        return
+    write_sums(out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    groups = steps.plan_groups(arguments.train, arguments.valid, arguments.test, arguments.forger)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        finished = {"render": render, "train": train, "fake": fake, "assemble": assemble}[stage](arguments, groups)
+        if finished is False:
+            print("The forger's training is not finished: run this stage again to go on.")
+            return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
