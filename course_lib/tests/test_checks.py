@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import random
 
 import numpy as np
@@ -184,6 +185,73 @@ def test_training_step(capsys):
         broadcast_step,
     ]
     assert_checker(capsys, "training_step", [check.training_step_reference, make_step()], wrong)
+
+
+def pairs_from_either(value):
+    if isinstance(value, dict):
+        return [(name, file["content"]) for name, file in value.items()]
+    return [(file["name"], file["content"].tobytes()) for file in value]
+
+
+def pairs_by_loop(value):
+    pairs = []
+    for name in value:
+        file = value[name] if isinstance(value, dict) else name
+        pairs.append([file.get("name") or file["metadata"]["name"], bytes(file["content"])])
+    return tuple(pairs)
+
+
+def test_read_uploads(capsys):
+    wrong = [
+        lambda value: [(file["name"], bytes(file["content"])) for file in value],  # only version 8
+        lambda value: [(name, file["content"]) for name, file in value.items()],  # only version 7
+        lambda value: [(n, memoryview(c)) for n, c in pairs_from_either(value)],
+        lambda value: [(c, n) for n, c in pairs_from_either(value)],
+        lambda value: dict(pairs_from_either(value)),
+        lambda value: list(dict(pairs_from_either(value)).items()),  # loses one of two files of one name
+        lambda value: pairs_from_either(value)[:1],
+        lambda value: pairs_from_either(value)[::-1],
+        lambda value: [(n, c + b" ") for n, c in pairs_from_either(value)],
+        lambda value: [n for n, _ in pairs_from_either(value)],
+        lambda value: [],
+    ]
+    assert_checker(capsys, "read_uploads", [pairs_from_either, pairs_by_loop], wrong)
+
+
+def test_verdict_text(capsys):
+    wrong = [
+        lambda p, t: f"FAKE {100 * p:.1f} %",
+        lambda p, t: f"{'FAKE' if p >= t else 'REAL'} {100 * p:.1f} %",  # "REAL 2.9 %" for a sure real
+        lambda p, t: f"FAKE {100 * p:.1f} %" if p >= 0.5 else f"REAL {100 - 100 * p:.1f} %",
+        lambda p, t: f"FAKE {100 * p:.1f} %" if p > t else f"REAL {100 - 100 * p:.1f} %",
+        lambda p, t: f"REAL {100 * p:.1f} %" if p >= t else f"FAKE {100 - 100 * p:.1f} %",
+        lambda p, t: f"FAKE {100 * p:.0f} %" if p >= t else f"REAL {100 - 100 * p:.0f} %",
+        lambda p, t: f"FAKE {p:.3f}" if p >= t else f"REAL {1 - p:.3f}",
+        lambda p, t: "FAKE 0.0 %",
+    ]
+    right = [
+        check.verdict_text_reference,
+        lambda p, t: (f"FAKE {p:.1%}" if p >= t else f"REAL {1 - p:.1%}").replace("%", "\u00a0%"),
+    ]
+    assert_checker(capsys, "verdict_text", right, wrong)
+
+
+def test_name_html(capsys):
+    def by_hand(name):
+        return "<b>" + name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") + "</b>"
+
+    wrong = [
+        lambda name: f"<b>{name}</b>",
+        lambda name: html.escape(f"<b>{name}</b>"),
+        lambda name: f"<b>{html.escape(html.escape(name))}</b>",
+        lambda name: "<b>" + name.replace("<", "&lt;") + "</b>",  # forgets &, so "&lt;" becomes "<"
+        lambda name: "<b>" + name.replace("<", "").replace(">", "") + "</b>",
+        lambda name: f"<b>{name!r}</b>",
+        lambda name: html.escape(name),
+        lambda name: f"<i>{html.escape(name)}</i>",
+        lambda name: "<b></b>",
+    ]
+    assert_checker(capsys, "name_html", [lambda name: f"<b>{html.escape(name)}</b>", by_hand], wrong)
 
 
 def test_a_case_is_safe_from_the_learner(capsys):

@@ -31,7 +31,7 @@ def picture_bytes(size=(90, 70), colour=(200, 30, 30), kind="JPEG") -> bytes:
 class RedDetector:
     """The redder a picture the more fake it is called: a stand-in whose answers a test can predict."""
 
-    def __init__(self, name="red", threshold=0.5, card="# Red\n\nHas seen only <b>red</b> & blue.\n\n- a list"):
+    def __init__(self, name="red", threshold=0.5, card="# Red\n\nHas seen <b>red</b> & blue.\n\n- a list"):
         self.name, self.threshold, self.card, self.calls = name, threshold, card, 0
 
     def __call__(self, images):
@@ -378,7 +378,7 @@ def test_elsewhere_there_is_no_colab_button():
 def test_the_note_quotes_the_card_as_text():
     page = Uploader([RedDetector()])
     assert "About the model red:" in page.note.value
-    assert "Has seen only &lt;b&gt;red&lt;/b&gt; &amp; blue." in page.note.value
+    assert "Has seen &lt;b&gt;red&lt;/b&gt; &amp; blue." in page.note.value
     assert "nobody says what it has seen" in Uploader([RedDetector(card=None)]).note.value
 
 
