@@ -294,7 +294,7 @@ def read_uploads(mine: Any) -> None:
 
 
 def verdict_text_reference(p_fake: float, threshold: float) -> str:
-    """FAKE with P(fake) from the threshold up, REAL with 1 − P(fake) below it, in per cent with one decimal."""
+    """FAKE and P(fake) from the threshold up, REAL and 1 − P(fake) below it, in per cent, one decimal."""
     word, p = ("FAKE", p_fake) if p_fake >= threshold else ("REAL", 1 - p_fake)
     return f"{word} {100 * p:.1f} %"
 

@@ -19,6 +19,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,21 @@ def take_uploads(widget: ipw.FileUpload) -> list[Upload]:
     if uploads:
         widget.value = ()
     return uploads
+
+
+def pretend_upload(widget: ipw.FileUpload, files: Mapping[str, bytes]) -> None:
+    """Do to a FileUpload widget what the browser does when a visitor chose `files`: for lessons and tests."""
+    if widget.has_trait("data"):  # ipywidgets 7
+        with widget.hold_trait_notifications():
+            widget.metadata = [{"name": name} for name in files]
+            widget.data = list(files.values())
+            widget._counter += 1
+        return
+    now = datetime.now(timezone.utc)
+    widget.value = tuple(
+        {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": now}
+        for name, content in files.items()
+    )
 
 
 def read_file(file: Any) -> Upload:
@@ -374,8 +390,11 @@ def load_detectors(checkpoints: Iterable[Any] | None) -> tuple[dict[str, Any], l
 
 
 def model_note(name: str, detector: Any) -> str:
-    """HTML of a few lines about a checkpoint: what it has seen, and how it did on what it had not."""
-    card = str(getattr(detector, "card", None) or "")
+    """HTML of a few lines about a checkpoint: what it has seen, and how it did on what it had not.
+
+    Quotes the first paragraph of plain prose in the checkpoint's card.md.
+    """
+    card = str(getattr(detector, "card", None) or "").replace("**", "").replace("`", "")
     paragraphs = [" ".join(part.split()) for part in card.split("\n\n")]
     prose = [text for text in paragraphs if text and text[0] not in "#|-*`>!["]
     summary = prose[0] if prose else "It has no card: nobody says what it has seen, so do not rely on it."
