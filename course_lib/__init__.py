@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (imported under TYPE_CHECKING for editors only)
 """course_lib: the library behind the course "Real or Fake? Build FaceNeSt".
 
 Every public name can be imported from here::
@@ -67,7 +68,8 @@ _HOME = {
     "Detector": "predict",
     "Uploader": "widgets",
 }
-# Whole modules that are used by their own name: ``from course_lib import check`` then ``check.some_exercise(...)``.
+# Whole modules that are used by their own name: ``from course_lib import check`` then
+# ``check.some_exercise(...)``.
 _MODULES = {"check": "checks", "plots": "plots"}
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])
@@ -117,9 +119,10 @@ def __dir__() -> list[str]:
 class _Package(ModuleType):
     """The package itself, with one rule added: a submodule never hides a public name.
 
-    ``facenest`` and ``audit`` are functions that live in modules of the same name. Python sets the module as an
-    attribute of the package when it is first imported, after which ``from course_lib import facenest`` would give
-    the module or the function depending on who came first. With this rule it is always the function;
+    ``facenest`` and ``audit`` are functions that live in modules of the same name. Python sets the module as
+    an attribute of the package when it is first imported, after which ``from course_lib import facenest``
+    would give the module or the function depending on who came first. With this rule it is always the
+    function;
     ``from course_lib.facenest import FaceNeSt`` works as ever.
     """
 

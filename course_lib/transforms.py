@@ -1,13 +1,16 @@
 """Crops and augmentation, all on uint8 images, all random numbers from one generator.
 
-An image is a ``torch.uint8`` tensor 3 x H x W (RGB), a batch is B x 3 x H x W. Everything stays uint8 until the last
-moment, `normalise`, because that is what a camera, a JPEG file and an upload are: whole numbers from 0 to 255.
+An image is a ``torch.uint8`` tensor 3 x H x W (RGB), a batch is B x 3 x H x W. Everything stays uint8 until
+the last moment, `normalise`, because that is what a camera, a JPEG file and an upload are: whole numbers from
+0 to 255.
 
-Two rules keep the evidence alive. Training cuts *random crops* at the image's own resolution instead of resizing the
-image to fit, because resizing averages away the fine traces that a generator leaves. And every augmentation is drawn
-independently of the label and happens to real and fake alike, so that it cannot become a shortcut.
+Two rules keep the evidence alive. Training cuts *random crops* at the image's own resolution instead of
+resizing the image to fit, because resizing averages away the fine traces that a generator leaves. And every
+augmentation is drawn independently of the label and happens to real and fake alike, so that it cannot become
+a shortcut.
 
-JPEG re-compression as an augmentation: Wang et al., "CNN-generated images are surprisingly easy to spot", CVPR 2020.
+JPEG re-compression as an augmentation: Wang et al., "CNN-generated images are surprisingly easy to spot",
+CVPR 2020.
 """
 
 from dataclasses import dataclass
@@ -27,10 +30,10 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey that JPEG uses
 def normalise(images: torch.Tensor, mean: float = MEAN, std: float = STD) -> torch.Tensor:
     """Images as the network wants them: uint8 0..255 (or float 0..1) to float32, ``(x - mean) / std``."""
     scale = 255.0 if images.dtype == torch.uint8 else 1.0
-    return images.float().div_(scale * std).sub_(mean / std) if scale != 1.0 else (images.float() - mean) / std
+    return (images.float() - mean * scale) / (std * scale)
 
 
-# ---------------------------------------------------------------------------------------------------------------- crops
+# ----------------------------------------------------------------------------------------------------- crops
 def pad_to(image: torch.Tensor, side: int) -> torch.Tensor:
     """The image, reflected at its edges until both sides are at least `side`; itself if they already are."""
     height, width = image.shape[-2:]
@@ -48,10 +51,12 @@ def random_crop(
     generator: torch.Generator | None = None,
     scale: tuple[float, float] = (1.0, 1.0),
 ) -> torch.Tensor:
-    """A random ``side`` x ``side`` window of a uint8 3 x H x W image, padded by reflection where the image is smaller.
+    """A random ``side`` x ``side`` window of a uint8 3 x H x W image; a smaller image is padded by
+    reflection.
 
-    With ``scale=(0.6, 1.6)`` the picture is first shrunk or enlarged by a random factor in that range (uniform in the
-    logarithm): a window of ``side / factor`` pixels is cut and brought to ``side`` by antialiased bilinear resizing.
+    With ``scale=(0.6, 1.6)`` the picture is first shrunk or enlarged by a random factor in that range
+    (uniform in the logarithm): a window of ``side / factor`` pixels is cut and brought to ``side`` by
+    antialiased bilinear resizing.
     """
     draw = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
     low, high = scale
@@ -68,6 +73,13 @@ def resize(image: torch.Tensor, side: int) -> torch.Tensor:
     return TF.resize(image, [side, side], interpolation=TF.InterpolationMode.BILINEAR, antialias=True)
 
 
+def resize_down(image: torch.Tensor, side: int) -> torch.Tensor:
+    """A square uint8 image scaled down to `side` (bicubic, antialiased) if it is larger, else itself."""
+    if image.shape[-1] <= side:
+        return image
+    return TF.resize(image, [side, side], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
+
+
 def centre_square(image: torch.Tensor) -> torch.Tensor:
     """The largest centred square of a 3 x H x W image."""
     height, width = image.shape[-2:]
@@ -79,12 +91,14 @@ def centre_square(image: torch.Tensor) -> torch.Tensor:
 def grid_crops(image: torch.Tensor, side: int, number: int) -> list[torch.Tensor]:
     """`number` windows of ``side`` x ``side``: the centre, then the four corners, then evenly spaced ones.
 
-    Always the same windows for the same image size. A window is never larger than the image: if the image is smaller,
-    the window shrinks to its shorter side.
+    Always the same windows for the same image size. A window is never larger than the image: if the image is
+    smaller, the window shrinks to its shorter side.
     """
     height, width = image.shape[-2:]
     side = min(side, height, width)
-    places = [(0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.0), (0.5, 1.0), (0.0, 0.5), (1.0, 0.5)]
+    corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+    edges = [(0.5, 0.0), (0.5, 1.0), (0.0, 0.5), (1.0, 0.5)]
+    places = [(0.5, 0.5), *corners, *edges]  # of the room there is, downwards and to the right
     if number > len(places):
         steps = np.linspace(0.0, 1.0, int(np.ceil(np.sqrt(number))))
         places = [(float(y), float(x)) for y in steps for x in steps]
@@ -95,10 +109,10 @@ def grid_crops(image: torch.Tensor, side: int, number: int) -> list[torch.Tensor
     return crops
 
 
-# --------------------------------------------------------------------------------------------------------- augmentation
+# ---------------------------------------------------------------------------------------------- augmentation
 @dataclass(frozen=True)
 class Augment:
-    """What may happen to a training crop, and how often. Ranges are (low, high); a probability of 0 switches off."""
+    """What may happen to a training crop, and how often. Ranges are (low, high); 0 switches off."""
 
     flip: float = 0.5
     """Probability of mirroring left and right."""
@@ -131,13 +145,17 @@ class Augment:
         if isinstance(name, cls):
             return name
         if name not in AUGMENTS:
-            raise ValueError(f"augment={name!r} is unknown; use one of {list(AUGMENTS)} or an Augment(...) of your own")
+            raise ValueError(
+                f"augment={name!r} is unknown; use one of {list(AUGMENTS)} or an Augment(...) of your own"
+            )
         return AUGMENTS[name]
 
 
 AUGMENTS: dict[str | None, Augment] = {
     None: Augment(flip=0.0),
-    "light": Augment(flip=0.5, brightness=0.05, contrast=0.1, saturation=0.1, tint=0.03, jpeg=0.5, quality=(60, 95)),
+    "light": Augment(
+        flip=0.5, brightness=0.05, contrast=0.1, saturation=0.1, tint=0.03, jpeg=0.5, quality=(60, 95)
+    ),
     "strong": Augment(
         flip=0.5,
         scale=(0.6, 1.6),
@@ -155,23 +173,30 @@ AUGMENTS: dict[str | None, Augment] = {
 }
 
 
-def augment_batch(images: torch.Tensor, augment: Augment, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Augment a uint8 batch B x 3 x H x W, each image in its own way; returns a uint8 batch of the same shape.
+def augment_batch(
+    images: torch.Tensor, augment: Augment, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Augment a uint8 batch B x 3 x H x W, each image in its own way; returns a uint8 batch of the same
+    shape.
 
-    The order is the order in which it happens to a photograph on its way to us: mirrored, light and colour, blur,
-    sensor noise, JPEG.
+    The order is the order in which it happens to a photograph on its way to us: mirrored, light and colour,
+    blur, sensor noise, JPEG.
     """
     batch = len(images)
 
     def chosen(probability: float) -> torch.Tensor:
         return torch.rand(batch, generator=generator) < probability
 
-    def spread(amount: float, columns: int = 1) -> torch.Tensor:  # B x columns x 1 x 1, uniform in [-amount, amount]
+    def spread(
+        amount: float, columns: int = 1
+    ) -> torch.Tensor:  # B x columns x 1 x 1, uniform in [-amount, amount]
         return (torch.rand(batch, columns, generator=generator) * 2 - 1).mul_(amount)[:, :, None, None]
 
     if augment.flip:
         images = torch.where(chosen(augment.flip)[:, None, None, None], images.flip(-1), images)
-    if any((augment.brightness, augment.contrast, augment.saturation, augment.tint, augment.gamma, augment.grey)):
+    if any(
+        (augment.brightness, augment.contrast, augment.saturation, augment.tint, augment.gamma, augment.grey)
+    ):
         x = adjust_colour(
             images.float() / 255,
             brightness=spread(augment.brightness),
@@ -200,7 +225,9 @@ def augment_batch(images: torch.Tensor, augment: Augment, generator: torch.Gener
         some = chosen(augment.jpeg)
         low, high = augment.quality
         quality = torch.randint(low, high + 1, (batch,), generator=generator)
-        images = torch.stack([jpeg(x, int(q)) if s else x for x, q, s in zip(images, quality, some, strict=True)])
+        images = torch.stack(
+            [jpeg(x, int(q)) if s else x for x, q, s in zip(images, quality, some, strict=True)]
+        )
     return images
 
 
@@ -213,25 +240,31 @@ def adjust_colour(
     tint: torch.Tensor,
     gamma: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Change light and colour of a float batch B x 3 x H x W in 0..1, each image by its own factors (B x 1 x 1 x 1).
+    """Change light and colour of a float batch B x 3 x H x W in 0..1, each image by its own factors (B x 1 x
+    1 x 1).
 
-    Brightness is added; contrast stretches about the image's mean grey, saturation about each pixel's grey; tint
-    (B x 3 x 1 x 1) multiplies the channels; gamma is an exponent. Returns floats in 0..1.
+    Brightness is added; contrast stretches about the image's mean grey, saturation about each pixel's grey;
+    tint (B x 3 x 1 x 1) multiplies the channels; gamma is an exponent. Returns floats in 0..1.
     """
-    # All of it but gamma is linear in the three channels, so one 3 x 3 matrix and one offset per image do it in a
-    # single pass: about four times faster than one operation after another.
+    # All of it but gamma is linear in the three channels, so one 3 x 3 matrix and one offset per image do it
+    # in a single pass: about four times faster than one operation after another.
     luma = torch.tensor(_LUMA, dtype=x.dtype)
     tinted = x.mean((2, 3)) * tint[:, :, 0, 0]  # B x 3, the mean colour
     middle = tinted @ luma  # B, the mean grey, which saturation does not change
     saturation, contrast = saturation[:, :, :, 0], contrast[:, :, :, 0]  # B x 1 x 1
-    matrix = contrast * (saturation * torch.eye(3, dtype=x.dtype) + (1 - saturation) * luma) * tint[:, None, :, 0, 0]
+    matrix = (
+        contrast
+        * (saturation * torch.eye(3, dtype=x.dtype) + (1 - saturation) * luma)
+        * tint[:, None, :, 0, 0]
+    )
     offset = (1 - contrast) * middle[:, None, None] + brightness[:, :, :, 0]
     x = torch.baddbmm(offset, matrix, x.flatten(2)).view_as(x).clamp_(0, 1)
     return x if gamma is None else x.pow_(gamma)
 
 
 def gaussian_blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Blur a float batch B x 3 x H x W, image i with standard deviation ``sigma[i]`` in pixels (at most about 1.5)."""
+    """Blur a float batch B x 3 x H x W, image i with standard deviation ``sigma[i]`` pixels (up to about
+    1.5)."""
     batch, channels, height, width = x.shape
     offsets = torch.arange(-4, 5, dtype=x.dtype)
     kernel = torch.exp(-(offsets**2) / (2 * sigma[:, None] ** 2))
@@ -256,6 +289,7 @@ def to_uint8(x: torch.Tensor) -> torch.Tensor:
 def training_batch(
     dataset: Any, indices: np.ndarray, side: int, augment: Augment, generator: torch.Generator
 ) -> torch.Tensor:
-    """Crop, stack and augment images of a dataset (anything with ``uint8(i)``): uint8, len(indices) x 3 x side x side."""
+    """Cut a random crop from each of these images (``dataset.uint8(i)``) and augment: uint8, B x 3 x side x
+    side."""
     crops = [random_crop(dataset.uint8(int(i)), side, generator, augment.scale) for i in indices]
     return augment_batch(torch.stack(crops), augment, generator)
