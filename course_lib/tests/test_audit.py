@@ -1,0 +1,195 @@
+"""The shortcut audit finds planted shortcuts, clears clean sets, and says what it cannot know."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from course_lib import DataError, audit
+
+ROOT = Path(__file__).resolve().parents[2]
+HARD = ROOT.parent / "shared" / "data" / "hard"
+
+
+class Pictures:
+    """A data set in memory or on disk, with what `audit` asks of one."""
+
+    name = "pictures"
+
+    def __init__(self, images, labels, paths=()):
+        self.images, self.labels, self.paths = images, np.asarray(labels), list(paths)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def uint8(self, i):
+        return self.images[i]
+
+    def subset(self, indices):
+        return Pictures(
+            [self.images[i] for i in indices], self.labels[indices], [self.paths[i] for i in indices]
+        )
+
+
+def pictures(number=160, seed=0, spoil=None, invert=False, side=40):
+    """Half real, half fake pictures of smooth noise, alike but for what `spoil(image, fake)` does."""
+    random = torch.Generator().manual_seed(seed)
+    labels = np.arange(number) % 2
+    coarse = torch.rand(number, 3, 5, 5, generator=random)
+    x = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    x = x * 200 + 30 * torch.rand(x.shape, generator=random)
+    images = list(x.to(torch.uint8))
+    if spoil:
+        images = [
+            spoil(image.clone(), bool(label) != invert) for image, label in zip(images, labels, strict=True)
+        ]
+    return Pictures(images, labels)
+
+
+def on_disk(data, folder, suffix=lambda fake: ".jpg", **save):
+    folder.mkdir()
+    for i, image in enumerate(data.images):
+        path = folder / f"{i}{suffix(bool(data.labels[i]))}"
+        options = save if path.suffix == ".jpg" else {}
+        if "quality" in options and isinstance(options["quality"], tuple):
+            options = {"quality": options["quality"][data.labels[i]]}
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, **options)
+        data.paths.append(str(path))
+    return data
+
+
+def row(report, name):
+    return report.table.set_index("name").loc[name]
+
+
+def brighten(image, fake):
+    return (image // 2 + 100) if fake else image // 2
+
+
+def frame(image, fake):
+    if fake:
+        image[:, :4], image[:, -4:] = 255, 255
+    return image
+
+
+def test_pictures_that_are_alike_are_clean():
+    report = audit(pictures(400, 1), pictures(400, 2))
+    assert report.clean and "clean on these: 16×16 thumbnail, border ring" in report.verdict
+    assert row(report, "shuffled labels").within is True
+    assert row(report, "file size").within is None and np.isnan(row(report, "JPEG table").auc)
+    assert "pictures" in report.verdict and "16×16" in str(report) and "<table" in report._repr_html_()
+
+
+@pytest.mark.parametrize("spoil, found", [(brighten, "mean colour"), (frame, "border ring")])
+def test_a_planted_shortcut_is_found(spoil, found):
+    report = audit(pictures(seed=1, spoil=spoil), pictures(seed=2, spoil=spoil))
+    assert row(report, found).auc > 0.95 and row(report, found).within is False
+    assert not report.clean and "say nothing about fakes" in report.verdict
+
+
+def test_an_inversion_is_named():
+    report = audit(pictures(seed=1, spoil=brighten), pictures(seed=2, spoil=brighten, invert=True))
+    assert row(report, "mean colour").auc < 0.05 and not report.clean
+    assert "inversion" in report.verdict and "points the wrong way" in report.verdict
+
+
+def test_size_and_tables_of_files(tmp_path):
+    train = on_disk(pictures(seed=1), tmp_path / "a", quality=(75, 90))
+    test = on_disk(pictures(seed=2), tmp_path / "b", quality=(75, 90))
+    report = audit(train, test)
+    assert row(report, "JPEG table").auc == 1.0 and row(report, "file size").auc > 0.95
+    assert row(report, "16×16 thumbnail").within is True
+
+
+def test_png_and_jpeg_mixed(tmp_path):
+    def suffix(fake):
+        return ".jpg" if fake else ".png"
+
+    report = audit(
+        on_disk(pictures(seed=1), tmp_path / "a", suffix), on_disk(pictures(seed=2), tmp_path / "b", suffix)
+    )
+    assert row(report, "JPEG table").auc == 1.0
+
+
+def test_png_only_says_the_table_is_the_same(tmp_path):
+    def png(fake):
+        return ".png"
+
+    report = audit(
+        on_disk(pictures(seed=1), tmp_path / "a", png), on_disk(pictures(seed=2), tmp_path / "b", png)
+    )
+    assert (
+        row(report, "JPEG table").note == "the same for every image" and row(report, "JPEG table").auc == 0.5
+    )
+
+
+def test_sizes_may_differ_and_are_a_shortcut():
+    def spoil(image, fake):
+        return image[:, :36, :32] if fake else image
+
+    report = audit(pictures(seed=1, spoil=spoil), pictures(seed=2, spoil=spoil))
+    assert row(report, "width and height").auc == 1.0
+
+
+def test_few_images_are_flagged():
+    report = audit(pictures(24, 1), pictures(24, 2))
+    assert "Few images (24 to train, 24 to test)" in report.verdict
+    thumbnail = row(report, "16×16 thumbnail")
+    assert thumbnail.high - thumbnail.low > 0.2 and thumbnail.low <= thumbnail.auc <= thumbnail.high
+
+
+def test_one_class_is_refused_in_a_sentence():
+    both, one = pictures(20), pictures(20)
+    one.labels[:] = 1
+    with pytest.raises(DataError, match="the test set of pictures holds 0 real and 20 fake images"):
+        audit(both, one)
+    with pytest.raises(DataError, match="the training set of pictures"):
+        audit(one, both)
+
+
+def test_same_seed_same_report_and_limit():
+    train, test = pictures(seed=1), pictures(seed=2)
+    train.paths, test.paths = [f"no/{i}" for i in range(160)], [f"no/{i}" for i in range(160)]
+    first, second = (audit(train, test, seed=3, limit=60) for _ in range(2))
+    assert first.table.equals(second.table) and "60 to train" in first.verdict
+
+
+def test_command(monkeypatch, capsys, tmp_path):
+    spec = importlib.util.spec_from_file_location("audit_studio", ROOT / "data" / "audit_studio.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    good, bad = pictures(400, 1), pictures(seed=1, spoil=brighten)
+    for data, status in ((good, 0), (bad, 1)):
+        monkeypatch.setattr(
+            script, "load", lambda *_, data=data: type("Sets", (), {"train": data, "test": data})
+        )
+        assert script.main(["anything"]) == status
+    assert "16×16 thumbnail" in capsys.readouterr().out
+
+    def refuse(*_):
+        raise DataError("no such set")
+
+    monkeypatch.setattr(script, "load", refuse)
+    assert script.main([]) == 1 and "no such set" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not HARD.is_dir(), reason="needs the Hard set in ../shared/data/hard")
+def test_the_hard_set_is_not_hard():
+    paths = sorted(HARD.glob("real/*.jpg"))[::3] + sorted(HARD.glob("fake/*.jpg"))[::3]
+    labels = np.array([path.parent.name == "fake" for path in paths], dtype=int)
+    images = []
+    for path in paths:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            image.draft("RGB", (150, 150))
+            images.append(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+    everything = Pictures(images, labels, [str(path) for path in paths])
+    order = np.random.default_rng(0).permutation(len(paths))
+    report = audit(everything.subset(order[:300]), everything.subset(order[300:]))
+    assert row(report, "16×16 thumbnail").auc > 0.97 and not report.clean
+    assert row(report, "JPEG table").auc == 0.5  # one quality, one table: the file format is innocent here
