@@ -1,0 +1,310 @@
+"""Read what lies on disk: folders named by split and class, held against the CSV files beside them.
+
+Two layouts are known. "splits": ``train|valid|test / real|fake / file`` with, perhaps, ``train.csv`` and so
+on (columns ``id,label,label_str,path``). "pool": ``real|fake / file`` with, perhaps, ``data.csv`` (columns
+``images_id,label``).
+
+A label is a *name*. The numbers in such files disagree from set to set (in rvsf real is 1, in torchvision's
+alphabetical order too), so they are only checked for agreeing among themselves, never used.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import DataError
+from .images import printable
+
+CLASS_NAMES = ("real", "fake")  # y is the position in this tuple: 1 = fake
+SPLITS = ("train", "valid", "test")
+_SPLIT_ALIASES = {
+    "train": "train", "training": "train",
+    "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_IGNORED = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image: its absolute path, its name in messages (``train/real/7.jpg``), 1 = fake, its given split."""
+
+    path: str
+    key: str
+    label: int
+    split: str | None
+
+
+@dataclass
+class Listing:
+    """What a folder holds: the sound items, one "path: reason" for each problem, and remarks."""
+
+    base: Path
+    items: list[Item]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def splits(self) -> list[str]:
+        present = {item.split for item in self.items}
+        return [s for s in SPLITS if s in present]
+
+
+# --- finding the place ------------------------------------------------------------------------------------
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    """Visible sub-folders by lower-case name, in a fixed order."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX"))]
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{folder} cannot be read ({reason}); check the path and its permissions") from None
+    return {name.lower(): folder / name for name in sorted(found)}
+
+
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """split -> folder, for those sub-folders that are named like a split and hold a class."""
+    return {
+        _SPLIT_ALIASES[name]: path
+        for name, path in _folders(folder).items()
+        if name in _SPLIT_ALIASES and set(CLASS_NAMES) & _folders(path).keys()
+    }
+
+
+def _layout(folder: Path) -> str | None:
+    if set(CLASS_NAMES) <= _folders(folder).keys():
+        return "pool"
+    return "splits" if _split_folders(folder) else None
+
+
+def find_base(root: Path, depth: int = 4) -> tuple[Path, str]:
+    """The folder at or below `root` that directly holds the splits or the classes, and its layout.
+
+    Archives like to wrap their data in a folder or two, so the nearest match within `depth` levels counts.
+    """
+    if root.is_file():
+        packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".7z", ".rar")
+        what = "an archive; unpack it and give" if packed else "a file; give"
+        raise DataError(f"{root} is {what} the folder that holds the images")
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; check the path")
+    level, seen = [root], 0
+    for _ in range(depth + 1):
+        found = [(folder, layout) for folder in level if (layout := _layout(folder))]
+        named = [f for f in found if f[0].name == "real-vs-fake"]
+        if len(named or found) == 1:
+            return (named or found)[0]
+        if found:
+            names = ", ".join(str(f.relative_to(root)) for f, _ in found[:5])
+            raise DataError(f"{root} holds several data sets ({names}); give the folder of one of them")
+        seen += len(level)
+        level = [sub for f in level for n, sub in _folders(f).items() if n not in CLASS_NAMES]
+        if not level or seen > 5_000:
+            break
+    raise DataError(_what_is_wrong(root))
+
+
+def _what_is_wrong(root: Path) -> str:
+    names = _folders(root)
+    wanted = "needed are folders real and fake, or train, valid and test with those two inside"
+    only = [c for c in CLASS_NAMES if c in names]
+    if only:
+        missing = CLASS_NAMES[1 - CLASS_NAMES.index(only[0])]
+        return f"{root} has a folder {only[0]} but no folder {missing}; both classes are needed to learn from"
+    if names:
+        shown = ", ".join(printable(path.name) for path in list(names.values())[:6])
+        return f"{root} holds the folders {shown}{', …' if len(names) > 6 else ''}; {wanted}"
+    return f"{root} holds no folders; {wanted}"
+
+
+# --- reading the folders ----------------------------------------------------------------------------------
+
+
+def _files(folder: Path, prefix: str, problems: list[str]) -> dict[str, str]:
+    """key -> absolute path of every visible file directly in `folder`."""
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
+                continue
+            if entry.is_dir():
+                problems.append(f"{prefix}/{printable(entry.name)}: a folder among the images")
+            else:
+                found[f"{prefix}/{entry.name}"] = entry.path
+    return found
+
+
+def read_folders(base: Path, layout: str) -> tuple[dict[str, Item], list[str]]:
+    """All images by key, and the problems met. A class folder missing in one split is an error."""
+    problems: list[str] = []
+    items: dict[str, Item] = {}
+    base = base.absolute()
+    places = {None: base} if layout == "pool" else _split_folders(base)
+    for split, place in places.items():
+        folders = _folders(place)
+        for label, name in enumerate(CLASS_NAMES):
+            if name not in folders:
+                raise DataError(_what_is_wrong(place))
+            prefix = name if split is None else f"{split}/{name}"
+            files = _files(folders[name], prefix, problems)
+            items.update({key: Item(path, key, label, split) for key, path in files.items()})
+            if not files:
+                raise DataError(f"{folders[name]} holds no images; both classes are needed to learn from")
+    return items, problems
+
+
+def read_listing(root: Path, layout: str | None = None, above: int = 0) -> Listing:
+    """Find and read the data set at or below `root`.
+
+    layout: what it must be ("splits" or "pool"); None for either.
+    above: CSV files are looked for from the images' folder up to `root`, or up to this many folders up, whichever
+        is higher (those of rvsf lie two folders above its splits).
+    """
+    base, found = find_base(root)
+    if layout and layout != found:
+        need = {"splits": "folders train, valid and test", "pool": "folders real and fake side by side"}[layout]
+        raise DataError(f"{base} is not laid out like this data set, which has {need}; give its own folder")
+    items, problems = read_folders(base, found)
+    listing = Listing(base, [], problems)
+    places = [base, *base.absolute().parents]
+    between = len(base.absolute().relative_to(root.absolute()).parts)
+    for folder in places[: max(between, above) + 1]:
+        if found == "splits" and any((folder / f"{s}.csv").is_file() for s in SPLITS):
+            _check_split_csvs(folder, items, listing)
+            break
+        if found == "pool" and (folder / "data.csv").is_file():
+            _check_pool_csv(folder / "data.csv", items, listing)
+            break
+    else:
+        listing.notes.append("no CSV files beside it: labels come from the folders' names alone")
+    listing.items = list(items.values())
+    return listing
+
+
+# --- CSV against folders -----------------------------------------------------------------------------------
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            have = reader.fieldnames or []
+            if not set(columns) <= set(have):
+                raise DataError(
+                    f"{path.name} in {path.parent} has the columns {printable(', '.join(have)) or 'none'}; "
+                    f"needed are {', '.join(columns)}"
+                )
+            return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV file ({error}); get the data set again") from error
+
+
+def _key(text: str) -> str | None:
+    """``Train/REAL/7.jpg`` -> ``train/real/7.jpg``; None if it is not split/class/file."""
+    parts = text.replace("\\", "/").split("/")
+    if len(parts) != 3 or parts[2] in ("", ".", ".."):
+        return None
+    split, name = _SPLIT_ALIASES.get(parts[0].lower()), parts[1].lower()
+    return f"{split}/{name}/{parts[2]}" if split and name in CLASS_NAMES else None
+
+
+def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) -> None:
+    """Hold ``train.csv`` and its sisters against the folders; faulty items leave `items`, with a problem each."""
+    problems, bad, claimed = listing.problems, set(), set()
+    numbers: dict[str, Counter] = defaultdict(Counter)
+    rows_by_number: list[tuple[str, str, str, str]] = []
+    first_split: dict[tuple[str, str], str] = {}
+    present = {item.split for item in items.values()}
+    for split in SPLITS:
+        table = folder / f"{split}.csv"
+        if not table.is_file():
+            if split not in present:
+                continue
+            problems.append(f"{table.name}: missing, though the other splits have theirs")
+            claimed |= {key for key, item in items.items() if item.split == split}
+            continue
+        for line, row in enumerate(_rows(table, ("path",)), start=2):
+            where, key = f"{table.name} line {line}", _key(row["path"])
+            if key is None:
+                shown = printable(row["path"]) or "(no path)"
+                problems.append(f"{shown}: {where} does not name split/class/file")
+                continue
+            if key in claimed:
+                problems.append(f"{key}: listed twice, again in {where}")
+                continue
+            claimed.add(key)
+            if key not in items:
+                problems.append(f"{key}: listed in {where}, but the file is missing")
+                continue
+            own_split, name, _ = key.split("/")
+            label = row.get("label_str", name).lower()
+            reason = None
+            if own_split != split:
+                reason = f"listed in {where}, but it lies in {own_split}"
+            elif label not in CLASS_NAMES:
+                reason = f"{where} calls it {printable(label)!r}, neither real nor fake"
+            elif label != name:
+                reason = f"{where} calls it {label}, but it lies in a folder {name}"
+            elif row.get("id") and first_split.setdefault((name, row["id"]), split) != split:
+                twin = first_split[name, row["id"]]
+                reason = f"{where} gives it the id {printable(row['id'])}, which {twin}.csv has too"
+            if reason:
+                problems.append(f"{key}: {reason}")
+                bad.add(key)
+            elif row.get("label"):
+                numbers[name][row["label"]] += 1
+                rows_by_number.append((key, name, row["label"], where))
+    usual = {name: count.most_common(1)[0][0] for name, count in numbers.items()}
+    if len(usual) == 2 and len(set(usual.values())) == 1:
+        problems.append(f"{folder.name}: the column label has the same number for real and for fake")
+    for key, name, number, where in rows_by_number:
+        if number != usual[name]:
+            other = f"other {name} rows have {usual[name]}"
+            problems.append(f"{key}: {where} has the label {printable(number)}, but {other}")
+            bad.add(key)
+    _drop(items, bad, claimed, "the CSV files", problems)
+
+
+def _check_pool_csv(table: Path, items: dict[str, Item], listing: Listing) -> None:
+    """Hold ``data.csv`` (``images_id,label``) against the folders real and fake."""
+    problems, bad, claimed = listing.problems, set(), set()
+    by_id: dict[str, str] = {}
+    for key in items:  # "real/real_1.jpg" answers to real/real_1.jpg and to real/real_1
+        by_id.setdefault(key, key)
+        by_id.setdefault(key.rpartition(".")[0] or key, key)
+    for line, row in enumerate(_rows(table, ("images_id", "label")), start=2):
+        where, ident, label = f"{table.name} line {line}", row["images_id"], row["label"].lower()
+        shown = printable(ident) or "(no id)"
+        if label not in CLASS_NAMES:
+            problems.append(f"{shown}: {where} calls it {printable(label)!r}, neither real nor fake")
+            bad |= {by_id[f"{c}/{ident}"] for c in CLASS_NAMES if f"{c}/{ident}" in by_id}
+            continue
+        other = CLASS_NAMES[1 - CLASS_NAMES.index(label)]
+        key, elsewhere = by_id.get(f"{label}/{ident}"), by_id.get(f"{other}/{ident}")
+        if key in claimed and key is not None:
+            problems.append(f"{key}: listed twice, again in {where}")
+        elif key is not None:
+            claimed.add(key)
+        elif elsewhere is not None:
+            problems.append(f"{elsewhere}: {where} calls it {label}, but it lies in the folder {other}")
+            bad.add(elsewhere)
+        else:
+            problems.append(f"{label}/{shown}: listed in {where}, but the file is missing")
+    _drop(items, bad, claimed, table.name, problems)
+
+
+def _drop(
+    items: dict[str, Item], bad: set[str], claimed: set[str], tables: str, problems: list[str]
+) -> None:
+    """Take faulty items out of `items`, and those no row claimed, with a problem each for the latter."""
+    for key in [key for key in items if key not in claimed and key not in bad]:
+        problems.append(f"{printable(key, 200)}: an extra file, not listed in {tables}")
+        del items[key]
+    for key in bad:
+        items.pop(key, None)
