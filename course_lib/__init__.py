@@ -53,10 +53,12 @@ _HOME = {
     # training and judging
     "fit": "training",
     "FitResult": "training",
+    "TrainingError": "training",
     "pick_device": "training",
     "Preprocessing": "checkpoints",
     "save_checkpoint": "checkpoints",
     "load_checkpoint": "checkpoints",
+    "available_checkpoints": "checkpoints",
     "predict_scores": "evaluation",
     "roc_auc": "evaluation",
     "accuracy": "evaluation",
@@ -78,7 +80,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from . import checks as check
     from . import plots
     from .audit import audit
-    from .checkpoints import Preprocessing, load_checkpoint, save_checkpoint
+    from .checkpoints import Preprocessing, available_checkpoints, load_checkpoint, save_checkpoint
     from .data import FaceDataset, load, verify
     from .embedded import checkpoint_folder, data_folder, verify_embedded
     from .errors import (
@@ -95,7 +97,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .images import decode_image
     from .layers import AdaptivelyWeightedMultiScaleAttention, GLCSAttention, ResidualBlock
     from .predict import Detector
-    from .training import FitResult, fit, pick_device
+    from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
 

@@ -88,7 +88,7 @@ class Preprocessing:
         # judged.
         height, width = (min(n, LARGEST_WHOLE) for n in image.shape[-2:])
         top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
-        return image[None, :, top : top + height, left : left + width]
+        return image[None, :, top : top + height, left : left + width].contiguous()
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """A uint8 batch to the floats the network takes."""

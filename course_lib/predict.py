@@ -1,0 +1,139 @@
+"""`Detector`: pictures in, P(fake) out.
+
+How a picture is prepared comes from the checkpoint and cannot be set here: whoever trained the network
+decided it, and a detector that sees its pictures otherwise than it was judged on is another detector.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from .checkpoints import CLASS_NAMES, MIN_SIDE, Preprocessing, load_checkpoint
+from .errors import ImageError
+from .evaluation import predict_logits, to_probability
+from .images import decode_image
+from .training import pick_device
+
+Picture = str | Path | bytes | Image.Image | np.ndarray
+"""A path, the bytes of an image file, a PIL image, or an array H x W x 3 of uint8."""
+
+ERRORS = ("raise", "collect")
+
+
+class Detector:
+    """A trained network with everything needed to use it.
+
+    >>> detector = Detector.load("studio")                     # doctest: +SKIP
+    >>> detector(["a.jpg", "b.png"])                           # doctest: +SKIP
+    array([0.98, 0.03])
+
+    name, card: the checkpoint's name and its model card (text).
+    threshold: P(fake) from which on `label` says "fake".
+    class_names: ("real", "fake"). model, preprocessing, temperature, device: as loaded.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing | None = None,
+        *,
+        threshold: float = 0.5,
+        temperature: float = 1.0,
+        name: str = "unnamed",
+        card: str = "",
+        device: str | torch.device | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        self.device = pick_device(device)
+        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self.preprocessing = preprocessing or Preprocessing()
+        self.threshold, self.temperature = threshold, temperature
+        self.name, self.card, self.config = name, card, config or {}
+        self.class_names = CLASS_NAMES
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, device: str | torch.device | None = None) -> "Detector":
+        """A detector from a checkpoint: the name of one that came with the course, or a folder.
+
+        Raises `CheckpointError` with one sentence.
+        """
+        c = load_checkpoint(name_or_path)
+        return cls(
+            c.model,
+            c.preprocessing,
+            threshold=c.threshold,
+            temperature=c.temperature,
+            name=c.name,
+            card=c.card,
+            device=device,
+            config=c.config,
+        )
+
+    def __repr__(self) -> str:
+        return f"Detector({self.name!r}, {self.preprocessing}, threshold={self.threshold:g}, {self.device})"
+
+    def __call__(
+        self, images: Picture | Iterable[Picture], batch_size: int = 32, errors: str = "raise"
+    ) -> Any:
+        """P(fake) of each picture, a float64 array in the order of the input (length 1 for a single picture).
+
+        images: one picture or any iterable of them, of any sizes from 32 x 32 pixels up; see `Picture`. They
+            are read a few at a time, so the list may be long.
+        errors: "raise" raises `ImageError` for the first bad picture, naming it. "collect" goes on and
+            returns ``(scores, messages)``: NaN and a sentence where a picture was bad, None where it was
+            good.
+        """
+        if errors not in ERRORS:
+            raise ValueError(f"errors={errors!r} must be one of {ERRORS}")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} must be a whole number of 1 or more")
+        messages: list[str | None] = []
+
+        def good_pictures() -> Iterator[torch.Tensor]:  # decoded one by one, as the network asks for them
+            for index, picture in enumerate(as_pictures(images)):
+                try:
+                    decoded = read_picture(picture, index)
+                except ImageError as error:
+                    if errors == "raise":
+                        raise
+                    messages.append(str(error))
+                else:
+                    messages.append(None)
+                    yield decoded
+
+        logits = predict_logits(self.model, good_pictures(), self.preprocessing, batch_size)
+        result = np.full(len(messages), np.nan)
+        result[[message is None for message in messages]] = to_probability(logits, self.temperature)
+        return result if errors == "raise" else (result, messages)
+
+    def label(self, p_fake: float) -> str:
+        """ "fake" from the threshold on, else "real"."""
+        return self.class_names[int(p_fake >= self.threshold)]
+
+
+def as_pictures(images: Picture | Iterable[Picture]) -> Iterable[Picture]:
+    """One picture or several, as something to loop over."""
+    if isinstance(images, (str, Path, bytes, bytearray, memoryview, Image.Image)):
+        return [images]
+    if isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype != object:
+        return [images]
+    if not isinstance(images, Iterable):
+        raise ImageError(
+            f"a {type(images).__name__} is no picture: give a path, the bytes of a file, a PIL image or an "
+            "array H x W x 3 of uint8, or a list of these"
+        )
+    return images
+
+
+def read_picture(picture: Picture, index: int) -> torch.Tensor:
+    """Decode picture number `index` (from 0) to uint8 3 x H x W, or raise an `ImageError` that names it."""
+    name = str(picture) if isinstance(picture, (str, Path)) else ""
+    if not name:
+        name = f"image number {index} ({type(picture).__name__})"
+    image = decode_image(picture, min_side=MIN_SIDE, name=name)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
