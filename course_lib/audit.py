@@ -1,11 +1,12 @@
 """The shortcut audit: what can be told from a set *without* looking for fakes.
 
-A detector takes the cheapest way to the right answers. If the fakes are framed, sized or saved differently from
-the real pictures, that difference is the cheapest way, and a high score says nothing about fakes. So, before any
+A detector takes the cheapest way to the right answers. If the fakes are framed, sized or saved differently
+from the real pictures, that difference is the cheapest way, and a high score says nothing about fakes. So,
+before any
 network: give a linear model one crude feature at a time, train it on the training images, and score it on the
-test images. A feature that carries no evidence of forgery (a 16×16 grey thumbnail, the outermost ring of pixels,
-the size of the file) should do no better than a coin. On the set "Hard Fake vs Real Faces" the thumbnail alone
-scores above .99.
+test images. A feature that carries no evidence of forgery (a 16×16 grey thumbnail, the outermost ring of
+pixels, the size of the file) should do no better than a coin. On the set "Hard Fake vs Real Faces" the
+thumbnail alone scores above .99.
 
 Sources of the idea: Torralba & Efros, "Unbiased look at dataset bias" (CVPR 2011); Grommelt et al., "Fake or
 JPEG? Revealing common biases in generated image detection datasets" (2024, arXiv 2403.17608).
@@ -34,7 +35,8 @@ REGULARISATION = 0.1  # C of every logistic regression: .001 to 1 gave the same 
 
 
 # ---- features: one image -> one short vector ----
-# Each takes a uint8 tensor 3×H×W, or the path of its file, and returns float64 numbers, the same count for all.
+# Each takes a uint8 tensor 3×H×W, or the path of its file, and returns float64 numbers, the same count for
+# all.
 
 
 def thumbnail(image: torch.Tensor, side: int = 16) -> np.ndarray:
@@ -56,10 +58,11 @@ def colour(image: torch.Tensor) -> np.ndarray:
 
 
 def spectrum(image: torch.Tensor, side: int) -> np.ndarray:
-    """Log-power against spatial frequency, averaged over all directions, of the centred square of ``side`` pixels.
+    """Log-power against spatial frequency, averaged over all directions, of the centred square of ``side``
+    pixels.
 
-    Azimuthal averages as in Durall et al. 2020 (arXiv 1911.00686); a Hann window keeps the picture's edges out.
-    Returns ``side // 2`` values: frequency 1 … side/2 cycles across the square.
+    Azimuthal averages as in Durall et al. 2020 (arXiv 1911.00686); a Hann window keeps the picture's edges
+    out. Returns ``side // 2`` values: frequency 1 … side/2 cycles across the square.
     """
     _, height, width = image.shape
     top, left = (height - side) // 2, (width - side) // 2
@@ -95,8 +98,8 @@ def jpeg_table(path: Path) -> np.ndarray:
 class AuditReport:
     """What `audit` found. Printing it, or putting it last in a notebook cell, shows table and verdict.
 
-    table: DataFrame, one row a shortcut: name, auc, low, high (95 % interval), bound (text), within (True, False,
-        or None where there is no bound or no number), note.
+    table: DataFrame, one row a shortcut: name, auc, low, high (95 % interval), bound (text), within (True,
+        False, or None where there is no bound or no number), note.
     verdict: the table in sentences, the worst first.
     clean: True when no bound is broken.
     """
@@ -125,8 +128,8 @@ def audit(sets: Any, test: Any = None, *, seed: int = 0, limit: int = 4000) -> A
     """Score each shortcut: trained on the training images, judged on the test images, with a 95 % interval.
 
     sets: what `load` returns; or a training `FaceDataset`, with the test set as second argument.
-    limit: at most so many images of each are looked at, drawn at random; `seed` fixes the draw, the shuffles and
-    the bootstrap. Raises `DataError` when one of the classes is missing.
+    limit: at most so many images of each are looked at, drawn at random; `seed` fixes the draw, the shuffles
+    and the bootstrap. Raises `DataError` when one of the classes is missing.
     """
     train, test = (sets.train, sets.test) if test is None else (sets, test)
     train, test = (_at_most(data, limit, seed) for data in (train, test))
@@ -134,8 +137,8 @@ def audit(sets: Any, test: Any = None, *, seed: int = 0, limit: int = 4000) -> A
         real, fake = np.sum(np.asarray(data.labels) == 0), np.sum(np.asarray(data.labels) == 1)
         if min(real, fake) < 2:
             raise DataError(
-                f"The audit compares real with fake, and the {part} set of {_name(data)} holds {real} real and "
-                f"{fake} fake images: give a set with at least two of each."
+                f"The audit compares real with fake, and the {part} set of {_name(data)} holds {real} real "
+                f"and {fake} fake images: give a set with at least two of each."
             )
     y_train, y_test = np.asarray(train.labels), np.asarray(test.labels)
     side = min(min(size) for size in (*_sizes(train), *_sizes(test)))
@@ -197,13 +200,13 @@ def _verdict(rows: list[dict], name: str, n_train: int, y_test: np.ndarray) -> s
             )
     if shuffled["within"] is False:
         sentences.append(
-            f"Shuffled labels score {shuffled['auc']:.2f} instead of about .5: the test set is too small or too "
-            f"lopsided for these numbers."
+            f"Shuffled labels score {shuffled['auc']:.2f} instead of about .5: the test set is too small or "
+            f"too lopsided for these numbers."
         )
     if min(n_train, len(y_test)) < FEW:
         sentences.append(
-            f"Few images ({n_train} to train, {len(y_test)} to test): the intervals are wide, so read them and "
-            f"not the AUC."
+            f"Few images ({n_train} to train, {len(y_test)} to test): the intervals are wide, so read them "
+            f"and not the AUC."
         )
     return " ".join(sentences)
 
