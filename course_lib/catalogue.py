@@ -57,7 +57,7 @@ CATALOGUE = {
             "Hard Fake vs Real Faces",
             "pool",
             "589 portraits (Unsplash) and 700 StyleGAN2 faces, 300 x 300 JPEG. Not hard at all: a 16 x 16 "
-            "grey thumbnail tells the classes apart, because the portraits are cropped tighter. Audit it first.",
+            "grey thumbnail tells the classes apart, because the portraits are cropped tighter: audit it.",
             "see the data set's page",
             "hamzaboulahia/hardfakevsrealfaces",
             "about 20 MB",
@@ -96,7 +96,7 @@ def describe(name: str | None = None) -> str:
 
 
 def fetch(entry: Entry) -> Path:
-    """The folder kagglehub keeps this data set in; downloaded by kagglehub, with its progress bar, if need be.
+    """The folder kagglehub keeps this data set in; downloaded by it, with a progress bar, if need be.
 
     kagglehub unpacks into a cache of its own and marks a folder complete only at the end. We look for that
     mark first, because kagglehub itself asks the network for the newest version even when it has one.

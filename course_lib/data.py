@@ -8,14 +8,10 @@ go on over faults (or leaves the faulty files out, if told to). What it returns 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import operator
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,21 +20,23 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from .catalogue import CATALOGUE, Entry, describe, fetch
-from .embedded import SUMS, cache_folder, data_folder, verify_embedded
-from .errors import DataError, ImageError
+from .embedded import SUMS, data_folder, verify_embedded
+from .errors import DataError
+from .filecheck import Fact, look_into_files, twins
 from .images import decode_image, printable
 from .layouts import CLASS_NAMES, SPLITS, Item, Listing, read_listing
-from .splits import difference_hash, near_duplicate_groups, split_groups
+from .splits import near_duplicate_groups, split_groups
 
 __all__ = ["CATALOGUE", "CLASS_NAMES", "DataReport", "FaceDataset", "FaceSets", "describe", "load", "verify"]
 
 SHARES = {"train": 0.70, "valid": 0.15, "test": 0.15}
-# Sets up to this size are decoded completely when they are first loaded (a few seconds for each 1,000 images, and
-# remembered afterwards). Of larger ones `load` reads only headers and ends; `verify` decodes everything.
+# Sets up to this size are decoded completely when they are first loaded (a second or two for 1,000 images,
+# and remembered afterwards). Of larger ones `load` looks only at both ends of each file, since 140,000 images
+# take minutes to decode; `verify` decodes everything.
 DECODE_AT_LOAD = 20_000
 
 
-# --- one split -----------------------------------------------------------------------------------------------
+# --- one split --------------------------------------------------------------------------------------------
 
 
 def to_float(image: torch.Tensor) -> torch.Tensor:
@@ -49,8 +47,8 @@ def to_float(image: torch.Tensor) -> torch.Tensor:
 class PixelCache:
     """Decoded images by path, up to `limit` bytes; then no more are kept.
 
-    Nothing is thrown out for newcomers: an epoch visits every image once, so the one that was seen longest ago
-    is just the one that comes next. Pickled (for DataLoader workers) it is empty, and workers share the limit.
+    Nothing is thrown out for newcomers: an epoch visits every image once, so whatever is thrown out would be
+    wanted again. Pickled (for DataLoader workers) the cache is empty, and the workers share its limit.
     """
 
     def __init__(self, limit: int):
@@ -113,13 +111,13 @@ class FaceDataset(Dataset):
         return image
 
     def subset(self, indices: Iterable[int]) -> FaceDataset:
-        """The images at `indices` (whole numbers, a slice, or one bool for each image) as a data set of its own."""
+        """The images at `indices` (whole numbers, a slice, or one bool for each image) as a data set."""
         if isinstance(indices, slice):
             indices = range(len(self))[indices]
         indices = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
         if indices.dtype == bool:
             if indices.shape != (len(self),):
-                raise IndexError(f"a mask for these {len(self)} images needs {len(self)} entries, not {indices.size}")
+                raise IndexError(f"a mask for {len(self)} images has {len(self)} entries, not {indices.size}")
             indices = np.flatnonzero(indices)
         chosen = [self._index(i) for i in indices]
         return FaceDataset(
@@ -135,10 +133,12 @@ class FaceDataset(Dataset):
         try:
             n, i = len(self), operator.index(i)
         except TypeError:
-            hint = "for several images use .subset(...)"
-            raise TypeError(f"an image is chosen by a whole number, not by a {type(i).__name__}; {hint}") from None
+            kind = type(i).__name__
+            raise TypeError(
+                f"choose an image by a whole number, not a {kind}; several by .subset(...)"
+            ) from None
         if not -n <= i < n:
-            raise IndexError(f"{self.name} {self.split} has {n} images, numbered 0 to {n - 1}; there is no {i}")
+            raise IndexError(f"{self.name} {self.split} has {n} images, from 0 to {n - 1}; there is no {i}")
         return i % n
 
     def __repr__(self) -> str:
@@ -184,10 +184,10 @@ def load(
     name_or_folder: "studio" (ships with the course), "rvsf", "hardrvsf", "rvf10k", "deepfake-and-real"; or a
         folder that holds real/ and fake/, or train/, valid/ and test/ with those two inside.
     root: the folder a named set was unpacked into, or one around it; None downloads it with kagglehub.
-    split_seed: which split to draw where the set has none. Near-duplicates stay on one side; the same files and
-        the same seed always give the same split.
-    on_error: "stop" raises `DataError` if any file is missing, extra, mislabelled, listed twice, damaged or on
-        two sides of a split, with all of them in its `.problems`; "skip" leaves them out (see `.skipped`).
+    split_seed: which split to draw where the set has none. Near-duplicates stay on one side; the same files
+        and the same seed always give the same split.
+    on_error: "stop" raises `DataError` if any file is missing, extra, mislabelled, listed twice, damaged or
+        on two sides of a split, with all of them in its `.problems`; "skip" leaves them out (`.skipped`).
     transform: what `dataset[i]` does to the uint8 3xHxW image; default float32 in [0, 1].
     cache_bytes: how much decoded image data the three splits may keep in memory together.
     """
@@ -195,14 +195,14 @@ def load(
         raise ValueError(f"on_error is 'stop' or 'skip', not {on_error!r}")
     name, entry, listing = _read(name_or_folder, root)
     carve = listing.splits != list(SPLITS)
-    facts, damaged = _look(listing, full=carve or len(listing.items) <= DECODE_AT_LOAD, trust=True)
+    facts, damaged = look_into_files(listing, full=carve or len(listing.items) <= DECODE_AT_LOAD, trust=True)
     problems = listing.problems + damaged
     items = [item for item in listing.items if item.key in facts]
-    twins = _twins(items, facts)
-    problems += list(twins.values())
+    doubles = twins(items, facts)
+    problems += list(doubles.values())
     if problems and on_error == "stop":
         raise DataError(_problem_words(name, listing.base, problems), problems)
-    items = [item for item in items if item.key not in twins]
+    items = [item for item in items if item.key not in doubles]
 
     indices, how = _divide(name, items, facts, split_seed)
     cache = PixelCache(cache_bytes)
@@ -228,7 +228,9 @@ def load(
     return FaceSets(name, **sets, root=listing.base, card="\n".join(lines), skipped=problems)
 
 
-def _read(name_or_folder: str | os.PathLike, root: str | os.PathLike | None) -> tuple[str, Entry | None, Listing]:
+def _read(
+    name_or_folder: str | os.PathLike, root: str | os.PathLike | None
+) -> tuple[str, Entry | None, Listing]:
     """Which data set is meant, and what lies in its folder."""
     text = os.fspath(name_or_folder)
     entry = CATALOGUE.get(text)
@@ -239,7 +241,7 @@ def _read(name_or_folder: str | os.PathLike, root: str | os.PathLike | None) -> 
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(CATALOGUE)}"
             raise DataError(f"there is no data set and no folder called {printable(text)!r}; {hint}")
         if root is not None:
-            raise DataError("root= goes with a data set's name; for a folder of your own give just the folder")
+            raise DataError("root= goes with a data set's name; give a folder of your own without it")
         return printable(folder.resolve().name), None, read_listing(folder)
     if root is not None:
         folder = Path(root).expanduser()
@@ -248,14 +250,14 @@ def _read(name_or_folder: str | os.PathLike, root: str | os.PathLike | None) -> 
     else:
         folder = data_folder() / entry.name
         if not folder.is_dir():
-            raise DataError(f"the embedded set is not in {folder}; get it with git, or run data/make_studio.py")
+            raise DataError(f"the embedded set is not in {folder}; get it with git or data/make_studio.py")
     return entry.name, entry, read_listing(folder, entry.layout, above=2 if entry.layout == "splits" else 0)
 
 
 def _divide(
-    name: str, items: list[Item], facts: dict[str, list], seed: int
+    name: str, items: list[Item], facts: dict[str, Fact], seed: int
 ) -> tuple[dict[str, list[int]], str]:
-    """Indices of the items in each split: the given splits where there are any, drawn ones for what is missing."""
+    """Indices of the items in each split: as given, with splits drawn for what is missing; and a remark."""
     given: dict[str | None, list[int]] = {}
     for i, item in enumerate(items):
         given.setdefault(item.split, []).append(i)
@@ -268,11 +270,13 @@ def _divide(
         elif "train" not in given:
             raise DataError(f"{name} has the splits valid and test but no train; give the whole data set")
         elif "test" not in given:
-            source, shares, how = "valid", {"valid": 0.5, "test": 0.5}, f"split: test is half of valid, seed {seed}"
+            source, shares = "valid", {"valid": 0.5, "test": 0.5}
+            how = f"split: test is half of valid, seed {seed}"
         else:
-            source, shares, how = "train", {"train": 0.85, "valid": 0.15}, f"split: valid is from train, seed {seed}"
+            source, shares = "train", {"train": 0.85, "valid": 0.15}
+            how = f"split: valid is 15 % of train, seed {seed}"
         pool = given.get(source, [])
-        groups = near_duplicate_groups([facts[items[i].key][4] for i in pool])
+        groups = near_duplicate_groups([facts[items[i].key].dhash for i in pool])
         keys, labels = [items[i].key for i in pool], np.array([items[i].label for i in pool])
         for split, chosen in split_groups(keys, labels, groups, shares, seed).items():
             result[split] = [pool[j] for j in chosen]
@@ -293,7 +297,8 @@ def _problem_words(name: str, base: Path, problems: list[str], shown: int = 10) 
     lines += [f"  {problem}" for problem in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  … and {len(problems) - shown:,} more, in the error's .problems")
-    return "\n".join(lines) + '\nRepair the data set, or leave these files out with load(..., on_error="skip").'
+    lines.append('Repair the data set, or leave these files out with load(..., on_error="skip").')
+    return "\n".join(lines)
 
 
 def _count_notes(entry: Entry | None, items: list[Item]) -> list[str]:
@@ -301,103 +306,6 @@ def _count_notes(entry: Entry | None, items: list[Item]) -> list[str]:
     have = Counter(CLASS_NAMES[item.label] for item in items) + Counter(item.split for item in items)
     expected = entry.counts if entry else {}
     return [f"{k}: {have[k]:,} images, published {n:,}" for k, n in expected.items() if have[k] != n]
-
-
-# --- looking into the files -----------------------------------------------------------------------------------
-
-
-def _look(listing: Listing, full: bool, trust: bool) -> tuple[dict[str, list], list[str]]:
-    """Look into every file: ({key: [size, mtime_ns, full, SHA-256, difference hash]} of the sound ones, problems).
-
-    With `full` every image is decoded. What was found sound is remembered in the cache folder by path, size and
-    time of change, so that the next time it is not decoded again (unless `trust` is False).
-    """
-    from tqdm.auto import tqdm
-
-    digest = hashlib.sha256(str(listing.base.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:24]
-    memory = cache_folder() / "checked" / f"{digest}.json"
-    known = _recall(memory) if trust else {}
-    facts: dict[str, list] = {}
-    problems: list[str] = []
-    todo: list[tuple[Item, int, int]] = []
-    for item in listing.items:
-        try:
-            status = os.stat(item.path)
-        except OSError as error:
-            problems.append(f"{item.key}: cannot be read ({error.strerror})")
-            continue
-        old = known.get(item.key)
-        if old and old[:2] == [status.st_size, status.st_mtime_ns] and old[2] >= full:
-            facts[item.key] = old
-        else:
-            todo.append((item, status.st_size, status.st_mtime_ns))
-
-    def look(job: tuple[Item, int, int]) -> list | str:
-        item, size, changed = job
-        try:
-            return [size, changed, full, *_look_into(item.path, full)]
-        except ImageError as error:
-            return str(error).partition(": ")[2]  # without the file's name: the key says more
-
-    # Pillow lets go of the interpreter while it decodes a JPEG, so threads help on several cores.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        bar = tqdm(total=len(todo), desc="checking images", leave=False, disable=len(todo) < 5_000)
-        for (item, _, _), found in zip(todo, pool.map(look, todo), strict=True):
-            bar.update()
-            if isinstance(found, str):
-                problems.append(f"{printable(item.key, 200)}: {found}")
-            else:
-                facts[item.key] = found
-        bar.close()
-    if todo:
-        _remember(memory, facts)
-    return facts, problems
-
-
-def _look_into(path: str, full: bool) -> tuple[str, str]:
-    """(SHA-256, difference hash) after a full decode; or two empty strings after a look at both ends of a JPEG."""
-    if not full:
-        with open(path, "rb") as file:
-            head = file.read(3)
-            file.seek(-2, os.SEEK_END) if os.path.getsize(path) > 2 else None
-            if head == b"\xff\xd8\xff" and file.read() == b"\xff\xd9":
-                return "", ""  # begins and ends as a JPEG does; anything else is decoded to be sure
-    with open(path, "rb") as file:
-        data = file.read()
-    return hashlib.sha256(data).hexdigest(), difference_hash(decode_image(data, name=Path(path).name))
-
-
-def _recall(memory: Path) -> dict[str, list]:
-    try:
-        found = json.loads(memory.read_text("utf-8"))
-    except (OSError, ValueError):  # not there yet, or damaged: then everything is looked at again
-        return {}
-    sound = isinstance(found, dict) and all(isinstance(v, list) and len(v) == 5 for v in found.values())
-    return found if sound else {}
-
-
-def _remember(memory: Path, facts: dict[str, list]) -> None:
-    temporary = memory.with_name(f".{memory.name}-{uuid.uuid4().hex}")
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(facts), "utf-8")
-        os.replace(temporary, memory)
-    except OSError:  # a full or read-only disk: the check stands, it will only be repeated next time
-        temporary.unlink(missing_ok=True)
-
-
-def _twins(items: list[Item], facts: dict[str, list]) -> dict[str, str]:
-    """key -> problem, for files of the very same bytes in two classes or two splits. Both sides are faulty."""
-    first: dict[str, Item] = {}
-    problems: dict[str, str] = {}
-    for item in items:
-        digest = facts[item.key][3]
-        twin = first.setdefault(digest, item) if digest else item
-        if (twin.label, twin.split) != (item.label, item.split):
-            where = "the other class" if twin.label != item.label else f"{twin.split}"
-            problems[item.key] = f"{item.key}: the same file as {twin.key}, which lies in {where}"
-            problems.setdefault(twin.key, f"{twin.key}: the same file as {item.key}")
-    return problems
 
 
 # --- verify -------------------------------------------------------------------------------------------------
@@ -430,21 +338,22 @@ class DataReport:
 
 
 def verify(name_or_folder: str | os.PathLike, root: str | os.PathLike | None = None) -> DataReport:
-    """Check a data set thoroughly: folders against CSV files, published counts, every image decoded anew, no file
-    in two classes or two splits; the embedded data also against its checksums. Arguments as for `load`.
+    """Check a data set thoroughly: folders against CSV files, published counts, every image decoded anew, no
+    file in two classes or two splits; the embedded data also against its checksums. Arguments as for `load`.
     """
     name, entry, listing = _read(name_or_folder, root)
-    facts, damaged = _look(listing, full=True, trust=False)
+    facts, damaged = look_into_files(listing, full=True, trust=False)
     items = [item for item in listing.items if item.key in facts]
-    problems = [*listing.problems, *damaged, *_twins(items, facts).values(), *_count_notes(entry, items)]
+    problems = [*listing.problems, *damaged, *twins(items, facts).values(), *_count_notes(entry, items)]
     notes = list(listing.notes)
     if entry and not entry.handle and root is None:
         if (data_folder() / SUMS).is_file():
             problems += [p for p in verify_embedded() if p.startswith(f"{name}/")]
         else:
             notes.append(f"no {SUMS} there, so the files' checksums were not compared")
+    have = Counter((item.split, item.label) for item in items)
     counts = {
-        split or "all": {c: sum(i.split == split and i.label == y for i in items) for y, c in enumerate(CLASS_NAMES)}
+        split or "all": {word: have[split, label] for label, word in enumerate(CLASS_NAMES)}
         for split in (listing.splits or [None])
     }
     return DataReport(name, counts, problems, notes)

@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
 
+MAX_BYTES, MAX_PIXELS = 64_000_000, 120_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _WANTED = "use a JPEG, PNG, WebP, GIF, BMP or TIFF image"
 
@@ -57,8 +58,8 @@ _warning_lock = threading.Lock()
 def decode_image(
     source: str | Path | bytes | Image.Image | np.ndarray,
     *,
-    max_bytes: int = 64_000_000,
-    max_pixels: int = 120_000_000,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
     min_side: int = 1,
     max_side: int | None = None,
     name: str | None = None,
@@ -84,7 +85,7 @@ def decode_image(
 
     data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else None
     if data is None:
-        data = _read_file(source, name, max_bytes)
+        data = read_image_file(source, name, max_bytes)
     if not data:
         raise ImageError(f"{name}: the file is empty; {_WANTED}")
     if len(data) > max_bytes:
@@ -109,8 +110,8 @@ def _default_name(source: object) -> str:
     return "image"
 
 
-def _read_file(source: object, name: str, max_bytes: int) -> bytes:
-    """The file's bytes; its kind and size are looked at before it is opened."""
+def read_image_file(source: str | os.PathLike, name: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a file; its kind and size are looked at before it is opened. `name` is used in errors."""
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
             f"{name}: cannot read a {type(source).__name__}; give a path, the bytes of an image file, "

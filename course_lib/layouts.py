@@ -31,7 +31,7 @@ _IGNORED = {"thumbs.db", "desktop.ini"}
 
 @dataclass(frozen=True)
 class Item:
-    """One image: its absolute path, its name in messages (``train/real/7.jpg``), 1 = fake, its given split."""
+    """One image. `key` is what messages call it (``train/real/7.jpg``); `label` is 1 for fake."""
 
     path: str
     key: str
@@ -163,13 +163,15 @@ def read_listing(root: Path, layout: str | None = None, above: int = 0) -> Listi
     """Find and read the data set at or below `root`.
 
     layout: what it must be ("splits" or "pool"); None for either.
-    above: CSV files are looked for from the images' folder up to `root`, or up to this many folders up, whichever
-        is higher (those of rvsf lie two folders above its splits).
+    above: CSV files are looked for from the images' folder up to `root`, or this many folders up if that is
+        higher (those of rvsf lie two folders above its splits).
     """
     base, found = find_base(root)
     if layout and layout != found:
-        need = {"splits": "folders train, valid and test", "pool": "folders real and fake side by side"}[layout]
-        raise DataError(f"{base} is not laid out like this data set, which has {need}; give its own folder")
+        need = {"splits": "train, valid and test", "pool": "real and fake side by side"}[layout]
+        raise DataError(
+            f"{base} is laid out otherwise than this set, which has folders {need}; give its own folder"
+        )
     items, problems = read_folders(base, found)
     listing = Listing(base, [], problems)
     places = [base, *base.absolute().parents]
@@ -215,7 +217,7 @@ def _key(text: str) -> str | None:
 
 
 def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) -> None:
-    """Hold ``train.csv`` and its sisters against the folders; faulty items leave `items`, with a problem each."""
+    """Hold ``train.csv`` and its sisters against the folders; what is faulty leaves `items`."""
     problems, bad, claimed = listing.problems, set(), set()
     numbers: dict[str, Counter] = defaultdict(Counter)
     rows_by_number: list[tuple[str, str, str, str]] = []
@@ -299,9 +301,7 @@ def _check_pool_csv(table: Path, items: dict[str, Item], listing: Listing) -> No
     _drop(items, bad, claimed, table.name, problems)
 
 
-def _drop(
-    items: dict[str, Item], bad: set[str], claimed: set[str], tables: str, problems: list[str]
-) -> None:
+def _drop(items: dict[str, Item], bad: set[str], claimed: set[str], tables: str, problems: list[str]) -> None:
     """Take faulty items out of `items`, and those no row claimed, with a problem each for the latter."""
     for key in [key for key in items if key not in claimed and key not in bad]:
         problems.append(f"{printable(key, 200)}: an extra file, not listed in {tables}")

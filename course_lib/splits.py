@@ -14,9 +14,9 @@ from PIL import Image
 
 SIDE = 16
 BITS = SIDE * SIDE
-# Measured on hardrvsf (1,289 faces): a second JPEG compression at quality 30 changes at most 15 of the 256 bits,
-# halving the size 12, a shift of two pixels 19; two different pictures differ in 29 or more. The usual 64 bits
-# do not do for aligned faces: at a distance of 8 they chain strangers into groups of more than 50.
+# Measured on hardrvsf (1,289 faces): a second JPEG compression at quality 30 changes at most 15 of the 256
+# bits, halving the size 12, a shift of two pixels 19; two different pictures differ in 29 or more. The usual
+# 64 bits do not do for aligned faces: at a distance of 8 they chain strangers into groups of more than 50.
 NEAR = 24
 
 
