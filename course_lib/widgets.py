@@ -26,6 +26,7 @@ from typing import Any
 import ipywidgets as ipw
 from PIL import Image
 
+from .checkpoints import MIN_SIDE
 from .errors import CourseError
 from .images import decode_image, printable
 
@@ -333,7 +334,7 @@ def judge(
         return Result(name, model, error=upload.problem), None
     image = None
     try:
-        image = decode_image(upload.content, max_bytes=MAX_BYTES, name=name)
+        image = decode_image(upload.content, max_bytes=MAX_BYTES, min_side=MIN_SIDE, name=name)
         p_fake = float(detector([image])[0])
         if not 0 <= p_fake <= 1:  # refuses NaN too
             raise ValueError(f"its answer was {p_fake}, which is no probability")
@@ -458,6 +459,10 @@ class Uploader(ipw.VBox):
         self.files.disabled = not self.detectors
         self._describe_model()
         self._say(" ".join(self.problems) or "No picture yet.", alert=bool(self.problems))
+
+    def __repr__(self) -> str:
+        # Jupyter stores this text beside the displayed page; the usual one would quote the cards' HTML.
+        return f"Uploader(models={list(self.detectors)}, results={len(self.history)})"
 
     # What a visitor, or a cell, does
 

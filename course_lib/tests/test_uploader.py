@@ -225,6 +225,7 @@ def test_uploaded_bytes_are_gone_from_the_widget_at_once():
     assert len(page.history) == 2
     state = page.files.get_state()  # what a notebook saved with its widgets would hold
     assert not state.get("data") and not state.get("value")
+    assert "base64" not in repr(page) and "a.jpg" not in repr(page)  # Jupyter stores the repr with the output
 
 
 def test_a_hostile_name_stays_text():
@@ -412,8 +413,10 @@ def test_every_part_has_a_name_for_tests_and_styles():
 
 def test_a_small_picture_comes_with_a_warning():
     page = Uploader([RedDetector()])
-    [result] = page.add([Upload("tiny.png", picture_bytes((20, 20), kind="PNG"))])
+    [result] = page.add([Upload("small.png", picture_bytes((40, 50), kind="PNG"))])
     assert "little evidence" in result.note and "Note: " in cards(page)[0]
+    [result] = page.add([Upload("dot.png", picture_bytes((1, 1), kind="PNG"))])
+    assert "1 × 1 pixels" in result.error and result.p_fake is None
 
 
 def test_a_page_without_thumbnails_has_none():
