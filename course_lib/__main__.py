@@ -1,0 +1,337 @@
+"""The command line: ``python -m course_lib info | predict | data | train``.
+
+Every command ends with status 0 if all went well and 1 if anything failed (2 for a wrong command line, 130
+when interrupted). What went wrong is one sentence on stderr, never a traceback.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import CourseError
+
+# Imports of torch and the like wait inside the commands, so that --help answers at once.
+
+PREFERRED = ("faces", "studio")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name that the terminal cannot show must not stop us
+            stream.reconfigure(errors="backslashreplace")
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except CourseError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'A file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m course_lib", description="Real or fake? The course's detector."
+    )
+    top.add_argument("--version", action="version", version=f"course_lib {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    info = commands.add_parser("info", help="show versions, device, data and checkpoints found here")
+    info.set_defaults(run=run_info)
+
+    predict = commands.add_parser(
+        "predict",
+        help="judge pictures: P(fake) of each",
+        description="Judge pictures: print P(fake) of each. The exit status is 1 if any could not be read.",
+    )
+    predict.add_argument(
+        "files", nargs="+", metavar="FILE", help="JPEG, PNG, WebP, GIF, BMP or TIFF pictures"
+    )
+    predict.add_argument(
+        "--json", action="store_true", help="print a JSON list of {path, p_fake, label, error}"
+    )
+    predict.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="a checkpoint that came with the course, or a folder; default: 'faces' (trained on photographs) "
+        "if it is there, else 'studio' (trained on the course's rendered faces)",
+    )
+    predict.add_argument(
+        "--threshold", type=probability, help="say fake from this P(fake) on; default: the checkpoint's own"
+    )
+    predict.add_argument("--batch-size", type=positive, default=32, help="pictures at a time; default 32")
+    predict.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    predict.set_defaults(run=run_predict)
+
+    data = commands.add_parser("data", help="list, verify or pack data sets").add_subparsers(
+        title="commands", required=True, metavar="COMMAND"
+    )
+    names = "studio, rvsf, hardrvsf, rvf10k, deepfake-and-real, or a folder with real/ and fake/ in it"
+    known = data.add_parser("list", help="the data sets known by name")
+    known.set_defaults(run=run_data_list)
+    verify = data.add_parser(
+        "verify", help="check every file of a data set; the exit status is 1 at any fault"
+    )
+    verify.add_argument("name", metavar="NAME", help=names)
+    verify.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
+    verify.set_defaults(run=run_data_verify)
+    pack = data.add_parser(
+        "pack", help="for releases: write the checksums and the archive of the embedded data"
+    )
+    pack.add_argument("--out", default="dist", metavar="DIR", help="where the archive goes; default: dist")
+    pack.set_defaults(run=run_data_pack)
+
+    train = commands.add_parser(
+        "train",
+        help="train FaceNeSt on a data set and save a checkpoint",
+        description="Train FaceNeSt and save a checkpoint. After an interruption, call it again with the same "
+        "options to go on.",
+    )
+    train.add_argument("--data", default="studio", metavar="NAME", help=f"{names}; default: studio")
+    train.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
+    train.add_argument(
+        "--run-dir", required=True, metavar="DIR", help="for the state, the history and the curves"
+    )
+    train.add_argument(
+        "--out", metavar="DIR", help="the checkpoint folder to write; default: RUN_DIR/checkpoint"
+    )
+    train.add_argument("--epochs", type=positive, default=10, help="default 10")
+    train.add_argument("--batch-size", type=positive, default=32, help="default 32")
+    train.add_argument("--crop", type=positive, default=64, help="side of the training crops; default 64")
+    train.add_argument("--lr", type=float, default=3e-3, help="highest learning rate; default 0.003")
+    train.add_argument(
+        "--augment", choices=("none", "light", "strong"), default="light", help="default light"
+    )
+    train.add_argument("--width", type=positive, help="channels of FaceNeSt's first scale; default: its own")
+    train.add_argument("--patience", type=positive, help="stop after so many epochs without progress")
+    train.add_argument(
+        "--ema", type=float, default=0.0, help="decay of a moving average of the weights; default 0, off"
+    )
+    train.add_argument("--seed", type=int, default=0, help="default 0")
+    train.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    train.add_argument("--no-resume", action="store_true", help="throw away an earlier run in RUN_DIR")
+    train.set_defaults(run=run_train)
+    return top
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+
+
+# ------------------------------------------------------------------------------------------------------ info
+def run_info(_: argparse.Namespace) -> int:
+    """Print what a learner, or whoever helps one, needs to know about this set-up."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from .checkpoints import CARD, available_checkpoints, find_checkpoint, read_config
+    from .embedded import data_folder
+    from .training import pick_device
+
+    def line(name: str, value: object) -> None:
+        print(f"{name:14s} {value}")
+
+    line("course_lib", __version__)
+    line("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for package in (
+        "torch",
+        "torchvision",
+        "numpy",
+        "pandas",
+        "scikit-learn",
+        "pillow",
+        "ipywidgets",
+        "jupyterlab",
+    ):
+        try:
+            line(package, version(package))
+        except PackageNotFoundError:
+            line(package, "not installed")
+    device = pick_device()
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    line("device", f"{device} ({name})")
+    try:
+        folder = data_folder()
+        line("data", folder)
+        images = sum(1 for _ in (folder / "studio").glob("real_vs_fake/real-vs-fake/*/*/*.jpg"))
+        line("studio", f"{images:,} images" if images else "not there")
+    except CourseError as error:
+        line("data", f"not found: {error}")
+    names = available_checkpoints()
+    if not names:
+        line("checkpoints", "none")
+    for name in names:
+        try:
+            found = find_checkpoint(name)
+            config = read_config(found)
+            card = "with a model card" if (found / CARD).is_file() else "without a model card"
+            line(
+                "checkpoint", f"{name}: {config['architecture']}, threshold {config['threshold']:.3g}, {card}"
+            )
+        except CourseError as error:
+            line("checkpoint", f"{name}: unusable, {error}")
+    return 0
+
+
+# --------------------------------------------------------------------------------------------------- predict
+def run_predict(options: argparse.Namespace) -> int:
+    """Judge files; a table or JSON on stdout."""
+    with contextlib.redirect_stdout(sys.stderr):  # only the result may go to stdout
+        from .checkpoints import available_checkpoints
+        from .predict import Detector
+
+        checkpoint = options.checkpoint
+        if checkpoint is None:
+            here = available_checkpoints()
+            checkpoint = next((name for name in PREFERRED if name in here), PREFERRED[-1])
+        detector = Detector.load(checkpoint, device=options.device)
+        if options.threshold is not None:
+            detector.threshold = options.threshold
+        scores, messages = detector(options.files, batch_size=options.batch_size, errors="collect")
+
+    rows = [
+        {
+            "path": path,
+            "p_fake": None if message else float(score),
+            "label": None if message else detector.label(score),
+            "error": message,
+        }
+        for path, score, message in zip(options.files, scores, messages, strict=True)
+    ]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_table(rows, detector.name, detector.threshold)
+    return int(any(messages))
+
+
+def print_table(rows: list[dict], checkpoint: str, threshold: float) -> None:
+    """A line for each picture; what could not be read goes to stderr as well as into the table."""
+    from .images import printable
+
+    width = max(4, *(len(printable(row["path"])) for row in rows))
+    print(f"{'file':{width}s}  P(fake)  verdict")
+    for row in rows:
+        path = printable(row["path"])
+        if row["error"]:
+            print(f"{path:{width}s}        -  error")
+        else:
+            print(f"{path:{width}s}   {row['p_fake']:6.3f}  {row['label']}")
+    print(f"Checkpoint {checkpoint!r}, fake from {threshold:.3g} on. A verdict is an estimate, not a proof.")
+    sys.stdout.flush()
+    for row in rows:
+        if row["error"]:
+            print(row["error"], file=sys.stderr)
+
+
+# ------------------------------------------------------------------------------------------------------ data
+def run_data_list(_: argparse.Namespace) -> int:
+    """Print the catalogue."""
+    from .catalogue import describe
+
+    print(describe())
+    return 0
+
+
+def run_data_verify(options: argparse.Namespace) -> int:
+    """Check a data set and print the report."""
+    from .data import verify
+
+    report = verify(options.name, options.root)
+    print(report.text())
+    return int(not report.ok)
+
+
+def run_data_pack(options: argparse.Namespace) -> int:
+    """Checksums, archive, and the archive's own checksum into the library."""
+    from .embedded import pack_embedded, pin_embedded, read_pin, write_sums
+
+    write_sums()
+    archive, digest = pack_embedded(options.out)
+    pin_embedded(read_pin()[0], digest)
+    print(f"{archive}  {archive.stat().st_size / 1e6:.1f} MB  sha256 {digest}")
+    return 0
+
+
+# ----------------------------------------------------------------------------------------------------- train
+def run_train(options: argparse.Namespace) -> int:
+    """Load, fit, choose a threshold on the validation set, judge on the test set, save."""
+    import torch
+
+    from .checkpoints import read_config, save_checkpoint
+    from .data import load
+    from .evaluation import choose_threshold, evaluate, predict_scores
+    from .facenest import facenest
+    from .training import fit
+
+    sets = load(options.data, options.root)
+    print(sets.card)
+    torch.manual_seed(options.seed)
+    model = facenest(**({"width": options.width} if options.width else {}))
+    result = fit(
+        model,
+        sets.train,
+        sets.valid,
+        run_dir=options.run_dir,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        crop=options.crop,
+        lr=options.lr,
+        augment=None if options.augment == "none" else options.augment,
+        seed=options.seed,
+        patience=options.patience,
+        ema=options.ema,
+        device=options.device,
+        resume=not options.no_resume,
+    )
+    if result.stopped == "interrupted":
+        return 130
+    print(result.history.round(4).to_string(index=False))
+    threshold = choose_threshold(sets.valid.labels, predict_scores(model, sets.valid))
+    metrics = evaluate(model, sets.test, threshold=threshold)
+    out = save_checkpoint(
+        Path(options.out or Path(options.run_dir) / "checkpoint"),
+        model,
+        metrics={"test": metrics, "data": sets.name},
+        training=read_config(result.checkpoint)["training"],
+        threshold=threshold,
+    )
+    low, high = metrics["auc_interval"]
+    print(
+        f"Test AUC {metrics['auc']:.3f} ({low:.3f} to {high:.3f}), accuracy {metrics['accuracy']:.3f}; "
+        f"saved in {out}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
