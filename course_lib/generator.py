@@ -1,8 +1,8 @@
 """The forger: the neural generator behind the fakes of `studio`, short enough to be typed in a lesson.
 
 It squeezes a picture through a bottleneck and paints it again. What comes out is the same person, but every
-pixel of it was put there by a network: low frequencies are copied, fine texture and sensor noise are invented.
-`data/recipe/train_forger.py` trains it; `data/make_studio.py` uses it to make the class *fake*.
+pixel of it was put there by a network: low frequencies are copied, fine texture and sensor noise are
+invented. `data/recipe/train_forger.py` trains it; `data/make_studio.py` uses it to make the class *fake*.
 """
 
 from pathlib import Path
@@ -16,9 +16,9 @@ class Grain(nn.Module):
     """Adds noise, as strong at each pixel and channel as the network asks for.
 
     A bottleneck cannot carry noise through, and a network asked for the average of all possible noises paints
-    none: without this layer the fakes would be smoother than the real pictures, and even their file size would
-    tell. The idea is StyleGAN's (Karras et al. 2019, arXiv 1812.04948, section 2), which learns one strength a
-    channel; here the strength depends on the picture, because sensor noise depends on light.
+    none: without this layer the fakes would be smoother than the real pictures, and even their file size
+    would tell. The idea is StyleGAN's (Karras et al. 2019, arXiv 1812.04948, section 2), which learns one
+    strength a channel; here the strength depends on the picture, because sensor noise depends on light.
     """
 
     def __init__(self, channels: int):
@@ -31,7 +31,7 @@ class Grain(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + conv(relu(conv(relu(x)))): a residual block without normalisation, which would wash out contrast."""
+    """x + conv(relu(conv(relu(x)))): a residual block without normalisation, which would flatten contrast."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -49,10 +49,11 @@ class FaceAutoencoder(nn.Module):
     multiples of 4. Between them lies a code of B×code×H/4×W/4. The output contains fresh noise at every call:
     seed torch, or call `forge`, to get the same picture twice.
 
-    Sources of the idea: auto-encoders (Hinton & Salakhutdinov, Science 2006) sharpened by a discriminator that
-    judges patches (Larsen et al. 2016, arXiv 1512.09300; Isola et al. 2017, arXiv 1611.07004; Esser et al. 2021,
-    arXiv 2012.09841). The transposed convolutions leave the periodic trace described by Odena et al.
-    ("Deconvolution and checkerboard artifacts", Distill 2016) and Durall et al. 2020 (arXiv 1911.00686).
+    Sources of the idea: auto-encoders (Hinton & Salakhutdinov, Science 2006) sharpened by a discriminator
+    that judges patches (Larsen et al. 2016, arXiv 1512.09300; Isola et al. 2017, arXiv 1611.07004; Esser et
+    al. 2021, arXiv 2012.09841). The transposed convolutions leave the periodic trace described by Odena et
+    al. ("Deconvolution and checkerboard artifacts", Distill 2016) and Durall et al. 2020 (arXiv
+    1911.00686).
     """
 
     def __init__(self, width: int = 24, code: int = 12):
@@ -88,8 +89,8 @@ class FaceAutoencoder(nn.Module):
 def forge(model: FaceAutoencoder, pictures: np.ndarray | torch.Tensor, seed: int = 0) -> torch.Tensor:
     """Send a batch of pictures through the forger.
 
-    pictures: uint8, B×3×H×W (torch or NumPy), H and W multiples of 4. Returns uint8 of the same shape, on the CPU.
-    The same batch, seed and weights give the same fakes. Raises ModelInputError for anything else.
+    pictures: uint8, B×3×H×W (torch or NumPy), H and W multiples of 4. Returns uint8 of the same shape, on
+    the CPU. The same batch, seed and weights give the same fakes. Raises ModelInputError for anything else.
     """
     from .errors import ModelInputError
 

@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from . import camera
+from .people import Person
 
 SPLITS = ("train", "valid", "test")
 LABELS = ("real", "fake")
-BLOCK = 10_000  # each group of people owns a block of this many person numbers, so no two groups can share one
+BLOCK = 10_000  # each group of people owns a block of so many person numbers: no two groups can share one
 
 # What a random draw is for; the second number of its seed.
 _CAMERA, _FORGER, _CROP, _NAMES = range(4)
@@ -25,7 +26,7 @@ _CAMERA, _FORGER, _CROP, _NAMES = range(4)
 
 @dataclass(frozen=True)
 class Group:
-    """People who serve one purpose. `split` is "forger" for those the forger learns from; they are in no split."""
+    """People who serve one purpose. Those of `split` "forger" teach the forger and are in no split."""
 
     split: str
     label: str
@@ -41,7 +42,9 @@ def plan_groups(train: int = 800, valid: int = 150, test: int = 300, forger: int
             groups.append(Group(split, label, BLOCK * len(groups), count))
     for group in groups:
         if not 0 <= group.count <= BLOCK // 2:
-            raise ValueError(f"{group.split}/{group.label}: {group.count} people asked for; 0 to {BLOCK // 2} are possible")
+            raise ValueError(
+                f"{group.split}/{group.label}: {group.count} people asked for; 0 to {BLOCK // 2} are possible"
+            )
     return groups
 
 
@@ -52,7 +55,7 @@ def rng_for(seed: int, person: int, purpose: int, shot: int = 0) -> np.random.Ge
 def photograph_forger_people(
     people: list[int], load_render: Callable[[int], np.ndarray], seed: int, shots: int = 4
 ) -> np.ndarray:
-    """What the forger learns from: each of its people photographed `shots` times, with other exposures and noise.
+    """What the forger learns from: its people, each photographed `shots` times with other noise.
 
     Returns uint8, (len(people)·shots)×H×W×3.
     """
@@ -95,6 +98,24 @@ def draw_ids(count: int, seed: int) -> list[str]:
     """Distinct five-digit names that say nothing about what they name."""
     numbers = np.random.default_rng([seed, _NAMES]).choice(90_000, size=count, replace=False) + 10_000
     return [str(number) for number in numbers]
+
+
+def card_attributes(person: Person) -> dict[str, object]:
+    """What `people.csv` says of a person, for the data card. None of it may depend on the label."""
+    ancestries = ("african", "asian", "caucasian")  # names of morphs, no more
+    return {
+        "sex": "female" if person.female else "male",
+        "age": round(person.age),
+        "monk_tone": round(person.monk),
+        "ancestry": ancestries[int(np.argmax(person.ancestry))],
+        "expression": person.expression,
+        "hair": person.hair["style"],
+        "facial_hair": person.face_hair["style"],
+        "glasses": person.glasses["shape"] if person.glasses else "none",
+        "hat": person.hat["kind"] if person.hat else "none",
+        "light": person.light["kind"],
+        "background": person.backdrop["kind"],
+    }
 
 
 def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
@@ -140,8 +161,12 @@ def assemble(
         camera.save_jpeg(camera.frame_crop(frame, rng_for(seed, person, _CROP)), pictures / relative)
         rows = tables[group.split]
         # The columns of the 140k set, whose own CSVs say real=1 and fake=0. Labels are to be read by name.
-        rows.append([len(rows), f"people/{person:06d}", name, int(group.label == "real"), group.label, relative])
-        attributes.append({"id": name, "split": group.split, "label": group.label, "person": person, **describe(person)})
+        rows.append(
+            [len(rows), f"people/{person:06d}", name, int(group.label == "real"), group.label, relative]
+        )
+        attributes.append(
+            {"id": name, "split": group.split, "label": group.label, "person": person, **describe(person)}
+        )
         counts[f"{group.split}/{group.label}"] = counts.get(f"{group.split}/{group.label}", 0) + 1
     for split, rows in tables.items():
         write_csv(out / f"{split}.csv", ["", "original_path", "id", "label", "label_str", "path"], rows)

@@ -35,10 +35,12 @@ _CROSS = np.array(
     [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]], np.float32
 )
 _ROW = np.array(
-    [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]], np.float32
+    [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]],
+    np.float32,
 )
 _DIAGONAL = np.array(
-    [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]], np.float32
+    [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]],
+    np.float32,
 )
 GREEN_AT_COLOUR = _CROSS / 8
 COLOUR_IN_ROW = _ROW / 8
@@ -73,8 +75,9 @@ def exposure_gain(light: np.ndarray, rng: np.random.Generator) -> float:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     weight = np.exp(-(x * x + y * y) / 0.6)
     grey = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    middle = np.exp((weight * np.log(grey + 1e-4)).sum() / weight.sum())
-    highlight = np.percentile(grey, 97) + 1e-4
+    floor = 0.002 * grey.mean()  # keeps the logarithm finite in a black background
+    middle = np.exp((weight * np.log(grey + floor)).sum() / weight.sum())
+    highlight = np.percentile(grey, 97)
     # Aim at mid-grey, but give up some of it when that would burn out the picture.
     gain = min(0.17 / middle, 1.6 / highlight)
     return float(gain * 2.0 ** rng.normal(0, 0.25))
@@ -111,7 +114,7 @@ def demosaic(raw: np.ndarray) -> np.ndarray:
 
 
 def sensor(raw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Count electrons: shot noise, read noise, 12 bits, saturation. HxW of relative light in, same out, 0 to 1."""
+    """Count electrons: shot noise, read noise, 12 bits, saturation. HxW of relative light -> 0 to 1."""
     full_well = 2.0 ** rng.uniform(10.0, 12.6)  # electrons at white: few at a high ISO, many at a low one
     read_noise = rng.uniform(1.5, 5.0)  # electrons
     electrons = rng.poisson(np.clip(raw, 0, 4) * full_well) + rng.normal(0, read_noise, raw.shape)
@@ -119,7 +122,7 @@ def sensor(raw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def tone_curve(linear: np.ndarray, contrast: float) -> np.ndarray:
-    """sRGB's transfer curve (IEC 61966-2-1), then a gentle S around the middle. Values in [0, 1] stay there."""
+    """sRGB's transfer curve (IEC 61966-2-1), then a gentle S around the middle. Clips to [0, 1]."""
     linear = np.clip(linear, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     smooth = encoded * encoded * (3 - 2 * encoded)
