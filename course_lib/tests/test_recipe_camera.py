@@ -19,6 +19,7 @@ pytest.importorskip("scipy")
 sys.path.insert(0, str(DATA))
 
 from recipe import assemble, camera  # noqa: E402
+from recipe.people import draw_person  # noqa: E402
 
 
 def scene(side: int = 48, seed: int = 0) -> np.ndarray:
@@ -156,11 +157,14 @@ def test_assemble_writes_the_layout_of_the_140k_set(tmp_path):
             assemble.make_frames(people, load_render, frames, seed=0, forger=forger) == 0
         )  # resumed: all there
 
+    def describe(person: int) -> dict[str, object]:
+        return assemble.card_attributes(draw_person(0, person))
+
     def build(out: Path) -> dict[str, bytes]:
         counts = assemble.assemble(
             members,
             lambda group, person: frames / f"{person:06d}.png",
-            lambda person: {"age": person % 7},
+            describe,
             out,
             seed=0,
         )
@@ -183,7 +187,11 @@ def test_assemble_writes_the_layout_of_the_140k_set(tmp_path):
         assert picture.size == (128, 128) and len(row["id"]) == 5
     with open(tmp_path / "one" / "people.csv", newline="", encoding="utf-8") as file:
         people = list(csv.DictReader(file))
-    assert len(people) == 18 and len({row["person"] for row in people}) == 18 and people[0]["age"]
+    assert (
+        len(people) == 18
+        and len({row["person"] for row in people}) == 18
+        and {row["sex"] for row in people} == {"female", "male"}
+    )
 
 
 # --- the forger's training

@@ -51,7 +51,9 @@ COLOUR_AT_OTHER = _DIAGONAL / 8
 def lens(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur a little, shift red against blue a little, darken the corners. HxWx3 float32 in and out."""
     height, width, _ = light.shape
-    blur = rng.uniform(0.35, 0.75)  # pixels; below 0.3 a lens would out-resolve its sensor and alias
+    # In pixels. A sharper lens would out-resolve the colour filter, and edges would come out dotted: that is
+    # what the low-pass filter before a real sensor is for.
+    blur = rng.uniform(0.55, 0.85)
     fringe = rng.normal(0, 0.0012)  # relative magnification of red against green; blue goes the other way
     fall_off = rng.uniform(0.05, 0.35)  # how much of the light is lost in the extreme corner
 
@@ -115,7 +117,7 @@ def demosaic(raw: np.ndarray) -> np.ndarray:
 
 def sensor(raw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Count electrons: shot noise, read noise, 12 bits, saturation. HxW of relative light -> 0 to 1."""
-    full_well = 2.0 ** rng.uniform(10.0, 12.6)  # electrons at white: few at a high ISO, many at a low one
+    full_well = 2.0 ** rng.uniform(10.6, 13.0)  # electrons at white: few at a high ISO, many at a low one
     read_noise = rng.uniform(1.5, 5.0)  # electrons
     electrons = rng.poisson(np.clip(raw, 0, 4) * full_well) + rng.normal(0, read_noise, raw.shape)
     return (np.round(np.clip(electrons / full_well, -0.02, 1) * 4095) / 4095).astype(np.float32)
@@ -127,6 +129,15 @@ def tone_curve(linear: np.ndarray, contrast: float) -> np.ndarray:
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     smooth = encoded * encoded * (3 - 2 * encoded)
     return (1 - contrast) * encoded + contrast * smooth
+
+
+def white_balance(rng: np.random.Generator) -> np.ndarray:
+    """Three factors that make grey things grey: the sensor's own, known exactly, times a small error.
+
+    On average the error is a touch of magenta, for makers of cameras know that people like a rosy skin.
+    """
+    error = rng.normal((0.025, -0.03, 0.015), (0.035, 0.01, 0.035))
+    return (np.exp(error) / SENSITIVITY).astype(np.float32)
 
 
 def expose(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -146,10 +157,8 @@ def expose(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = light * exposure_gain(light, rng)
     measured = demosaic(sensor(mosaic(light * SENSITIVITY), rng))
 
-    # The camera guesses the colour of the light, and guesses a little wrong.
-    balance = (1 / SENSITIVITY) * np.exp(rng.normal(0, 0.035, 3) * np.array([1, 0.3, 1])).astype(np.float32)
     # Where green saturates but red and blue do not, the product would turn pink: clip all three alike.
-    picture = np.minimum(measured * balance, 1.0)
+    picture = np.minimum(measured * white_balance(rng), 1.0)
 
     # Every camera smooths colour more than brightness, for the eye forgives that.
     grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
