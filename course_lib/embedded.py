@@ -130,12 +130,11 @@ def _download(url: str, target: Path, timeout: float) -> str:
     from tqdm.auto import tqdm
 
     digest, received = hashlib.sha256(), 0
-    request = Request(url, headers={"User-Agent": "facenest-course"})
     try:
-        answer = urlopen(request, timeout=timeout)
+        answer = urlopen(Request(url, headers={"User-Agent": "facenest-course"}), timeout=timeout)
     except HTTPError as error:
         raise DownloadError(f"{url}: the server answered {error.code} {error.reason}; {_BY_HAND}") from error
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise DownloadError(f"cannot reach {url} ({reason}); check the network, or {_BY_HAND}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -107,7 +108,8 @@ def _remember(memory: Path, facts: dict[str, Fact]) -> None:
         temporary.write_text(json.dumps(facts), "utf-8")
         os.replace(temporary, memory)
     except OSError:  # a full or read-only disk: the check stands, it will only be repeated next time
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def twins(items: list[Item], facts: dict[str, Fact]) -> dict[str, str]:

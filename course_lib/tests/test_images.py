@@ -60,7 +60,7 @@ def refusal(source, **options) -> str:
     return sentence
 
 
-# --- good input in every dress ------------------------------------------------------------------------------
+# --- good input in every dress -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -160,8 +160,9 @@ def test_arrays():
     assert np.array_equal(decode_image(array), array)
     assert np.array_equal(decode_image(array / 255.0), array)
     assert decode_image(array[:, ::-1, :1]).size == (40, 24)
-    for bad in (np.zeros((2, 2, 2)), np.zeros(5), np.zeros((0, 3)), np.full((2, 2), 2.0), np.full((2, 2), np.nan),
-                np.full((2, 2), -1), np.zeros((2, 2), bool), np.zeros((2, 2), complex)):  # fmt: skip
+    wrong_shapes = [np.zeros((2, 2, 2)), np.zeros(5), np.zeros((0, 3))]
+    wrong_values = [np.full((2, 2), value) for value in (2.0, np.nan, -1, True, 1j)]
+    for bad in wrong_shapes + wrong_values:
         assert refusal(bad, name="array").startswith("array: ")
 
 
@@ -179,7 +180,7 @@ def test_the_callers_image_is_not_changed():
     assert (mine.tobytes(), mine.mode, mine.size) == before
 
 
-# --- bad input: one sentence that names the file ----------------------------------------------------------------
+# --- bad input: one sentence that names the file -----------------------------------------------------------
 
 
 def test_not_images(tmp_path):
@@ -300,7 +301,7 @@ def test_damage_gives_a_picture_or_an_image_error(kind, changes):
         assert "\n" not in str(error)
 
 
-# --- manners -------------------------------------------------------------------------------------------------
+# --- manners -----------------------------------------------------------------------------------------------
 
 
 def test_nothing_global_is_changed():
