@@ -160,7 +160,10 @@ def monk_albedo(monk: float, undertone: float) -> np.ndarray:
     swatches = np.array([[int(code[k:k + 2], 16) / 255 for k in (0, 2, 4)] for code in MONK_SRGB])
     linear = np.stack([np.interp(monk, np.arange(1, 11), linear_from_srgb(swatches)[:, k]) for k in range(3)])
     linear = linear * np.interp(monk, [1, 4, 6, 8, 10], [0.66, 0.72, 0.95, 1.15, 1.6])
-    warm = np.array([1.08, 0.95, 0.84]) * np.array([1 - 0.03 * undertone, 1 + 0.035 * undertone, 1 - 0.05 * undertone])
+    # ... and less coloured: blood and melanin make the light tones redder than the swatches.
+    at = [1, 3.5, 5, 7, 10]
+    warm = np.array([1.06, np.interp(monk, at, [0.80, 0.84, 0.92, 0.93, 0.86]),
+                     np.interp(monk, at, [0.70, 0.77, 0.98, 0.88, 0.76])]) * np.array([1 - 0.03 * undertone, 1 + 0.035 * undertone, 1 - 0.05 * undertone])
     return linear * warm
 
 
@@ -189,8 +192,10 @@ def paint_skin(library: Library, body: BodyMap, person: Person) -> np.ndarray:
     tone = monk_albedo(person.monk, skin["undertone"]).astype(np.float32)
     colour = tone * ratio ** np.float32(0.85 * skin["contrast"])
 
+    rng = np.random.default_rng(seed)
     # Uneven pigment, blood in cheeks, nose and ears, freckles, moles, lines of age.
     colour *= (1 + skin["blotches"] * (body.noise(seed, 2.1) * 0.6 + body.noise(seed + 1, 6.3) * 0.4))[:, None]
+    colour *= 1 + 0.035 * rng.standard_normal((len(p), 1), np.float32)  # pores
     blood = np.maximum(_blob(p, (0.5, 6.92, 1.2), (0.22, 0.2, 0.3)), _blob(p, (0, 6.88, 1.68), (0.16, 0.12, 0.15)))
     blood = np.maximum(blood, 0.7 * ear_region(p)) * (skin["redness"] * 0.35 + person.make_up["blush"] * 0.4)
     colour *= 1 - blood[:, None] * np.array([0.02, 0.35, 0.32])
@@ -199,30 +204,31 @@ def paint_skin(library: Library, body: BodyMap, person: Person) -> np.ndarray:
     if skin["freckles"]:
         spots = smooth(body.noise(seed + 2, 17.0), 0.9, 1.7) * _blob(p, (0.25, 6.98, 1.5), (0.4, 0.25, 0.4))
         colour *= 1 - (skin["freckles"] * 0.55 * spots)[:, None] * np.array([0.5, 0.8, 0.95])
-    rng = np.random.default_rng(seed)
     front = np.flatnonzero((z > 0.7) & (y > 6.2) & (y < 7.9))
     for at in rng.choice(front, skin["moles"]):
         spot = np.exp(-0.5 * ((p - p[at]) ** 2).sum(1) / rng.uniform(0.010, 0.022) ** 2)
-        colour *= 1 - 0.7 * spot[:, None]
+        colour *= 1 - 0.55 * spot[:, None]
     if skin["lines"] > 0.02:
         wobble = 0.04 * body.noise(seed + 3, 1.6) + 0.05 * np.cos(x * 4)
         fold = smooth(np.cos((y + wobble) * 2 * np.pi / 0.125), 0.72, 1.0)
         fold = fold * smooth(y, 7.5, 7.62) * smooth(y, 7.98, 7.85) * smooth(x, 0.62, 0.4) * smooth(z, 1.0, 1.2)
         feet = smooth(np.cos(np.arctan2(y - 7.28, x - 0.38) * 26), 0.4, 1.0) * _blob(p, (0.58, 7.27, 1.15), (0.07, 0.09, 0.2))
-        colour *= 1 - (skin["lines"] * (0.22 * fold + 0.22 * feet))[:, None]
+        colour *= 1 - (skin["lines"] * (0.13 * fold + 0.16 * feet))[:, None]
 
     make_up = person.make_up
+    lips = tone * np.array([0.80, 0.42, 0.44] if person.monk < 6 else [0.85, 0.6, 0.62])
+    colour = _mix(colour, lips, (0.25 + 0.3 * skin["redness"]) * lip_region(p))
     if make_up["lip_strength"]:
         colour = _mix(colour, np.array(make_up["lips"]) * (0.4 + 0.6 * tone[0] / 0.5), make_up["lip_strength"] * lip_region(p))
     if make_up["shadow_strength"]:
         lid = _blob(p, (0.32, 7.385, 1.4), (0.15, 0.05, 0.25))
         colour = _mix(colour, np.array(make_up["shadow"]) * (0.3 + tone[0]), make_up["shadow_strength"] * lid)
     rim = np.sqrt(((x - 0.315) / 0.165) ** 2 + ((y - 7.285) / 0.085) ** 2)
-    colour = _mix(colour, np.full(3, 0.012), (0.15 + 0.7 * make_up["liner"]) * np.exp(-0.5 * ((rim - 0.95) / 0.13) ** 2) * (z > 1.2))
+    colour = _mix(colour, np.full(3, 0.012), (0.10 + 0.45 * make_up["liner"]) * np.exp(-0.5 * ((rim - 0.95) / 0.13) ** 2) * (z > 1.2))
 
     # Brows, scalp, beard.
     brows = person.brows
-    colour = _mix(colour, np.array(brows["tint"]), np.clip(brows["strength"] * 1.25 * body.brow(brows["texture"]), 0, 1))
+    colour = _mix(colour, np.array(brows["tint"]), np.clip(brows["strength"] * 1.6 * body.brow(brows["texture"]), 0, 1))
     hair = person.hair
     grain = rng.standard_normal(len(p), np.float32) * 0.7 + 0.5 * body.noise(seed + 4, 23.0)
     if hair["style"] != "bald":
@@ -270,7 +276,7 @@ def pattern(p: np.ndarray, kind: str, first, second, period: float, grain: np.nd
 def garment_cover(p: np.ndarray, kind: str, collar: float) -> np.ndarray:
     """Opacity (N,) of a code-made garment: everything below its neckline."""
     x, y, z = np.abs(p[:, 0]), p[:, 1], p[:, 2]
-    line = 5.66 - 0.30 * (z - 0.1) + 0.5 * collar
+    line = 5.86 - 0.36 * (z - 0.1) + 0.5 * collar
     front = smooth(z, 0.3, 0.6)
     if kind == "turtleneck":
         line = 5.98 - 0.12 * z + 0.7 * collar

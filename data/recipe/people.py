@@ -66,7 +66,7 @@ HEAD_SHAPES = ("oval", "round", "rectangular", "square", "triangular", "inverted
 ASYMMETRIES = tuple(
     f"asym/asym-{part}-{k}"
     for part, n in (("brown", 2), ("cheek", 2), ("ear", 4), ("eye", 8), ("jaw", 3), ("mouth", 2), ("nose", 4),
-                    ("temple", 2), ("top", 2))
+                    ("temple", 2))
     for k in range(1, n + 1)
 )
 
@@ -194,7 +194,7 @@ def draw_person(seed: int, index: int) -> Person:
         raise ValueError(f"seed and index must not be negative, got seed={seed}, index={index}")
     rng = np.random.default_rng([seed, index])
     female = bool(rng.random() < 0.5)
-    age = _n(rng, 18 + 62 * float(rng.beta(1.25, 1.7)), 2, 18, 85)
+    age = _n(rng, 18 + 62 * float(rng.beta(1.15, 1.9)), 2, 18, 85)
     main = _pick(rng, range(3))
     mix = rng.dirichlet([0.35, 0.35, 0.35]) * 0.35
     mix[main] += 0.65
@@ -219,7 +219,7 @@ def _draw_skin(rng: np.random.Generator, age: float, monk: float) -> dict:
     return {
         "texture": _u(rng, 0, 1), "contrast": _u(rng, 0.75, 1.15), "undertone": _n(rng, 0, 0.5, -1, 1),
         "redness": _n(rng, 0.25, 0.25, 0, 1), "freckles": _u(rng, 0.3, 1) if monk < 5.5 and rng.random() < 0.16 else 0.0,
-        "moles": int(rng.poisson(1.6)), "blotches": _u(rng, 0.02, 0.10), "shine": _u(rng, 0.25, 0.6),
+        "moles": int(rng.poisson(1.6)), "blotches": _u(rng, 0.03, 0.12), "shine": _u(rng, 0.25, 0.6),
         "roughness": _u(rng, 0.38, 0.6), "lines": round(float(old * rng.uniform(0.4, 1.0)), 4),
         "under_eye": _u(rng, 0.0, 0.35), "noise_seed": int(rng.integers(2**31)),
     }
@@ -233,14 +233,15 @@ def _draw_morphs(rng: np.random.Generator) -> dict:
             morphs[f"{stem}-{high if weight > 0 else low}"] = round(abs(weight), 3)
 
     for stem, low, high in SHAPE_AXES:
-        limit = 0.45 if stem.startswith(("neck", "head")) else 0.6
-        add(stem, low, high, float(np.clip(rng.normal(0, 0.27), -limit, limit)))
+        # The skull varies less than the features, or heads look blown up or pinched.
+        limit = {"head": 0.22, "fore": 0.3, "neck": 0.4}.get(stem[:4], 0.6)
+        add(stem, low, high, float(np.clip(rng.normal(0, 0.23 if limit > 0.5 else 0.15), -limit, limit)))
     for folder, stem, low, high in PAIRED_AXES:
-        weight = float(np.clip(rng.normal(0, 0.27), -0.6, 0.6))
+        weight = float(np.clip(rng.normal(0, 0.23), -0.55, 0.55))
         for side in "lr":
             add(f"{folder}/{side}-{stem}", low, high, weight + float(rng.normal(0, 0.03)))
     for _ in range(2):
-        morphs[f"head/head-{_pick(rng, HEAD_SHAPES)}"] = _u(rng, 0.0, 0.6)
+        morphs[f"head/head-{_pick(rng, HEAD_SHAPES)}"] = _u(rng, 0.0, 0.4)
     for name in rng.choice(ASYMMETRIES, 6, replace=False):
         morphs[f"{name}-{_pick(rng, 'lr')}"] = _u(rng, 0.1, 0.5)
     return morphs
@@ -267,7 +268,7 @@ def _draw_hair(rng: np.random.Generator, female: bool, age: float, monk: float, 
     if dyed:
         tint = np.array(_rgb(rng, 0.15, 0.5, 1.0))
     grey = float(np.clip((age - 42) / 38 + rng.normal(0, 0.22), 0, 1)) if age > 35 else 0.0
-    if female and grey > 0 and rng.random() < 0.5:
+    if female and grey > 0 and rng.random() < 0.65:
         grey *= 0.2  # coloured
     if grey > 0.55:
         name = "white" if grey > 0.85 else "grey"
@@ -275,12 +276,12 @@ def _draw_hair(rng: np.random.Generator, female: bool, age: float, monk: float, 
     elif grey > 0:
         tint = tint * (1 - 0.6 * grey) + np.array(HAIR_TINTS["grey"]) * 0.6 * grey
     if female:
-        style = _pick(rng, STYLES_LONG + STYLES_SHORT, [3, 4, 2.2, 2, 1.0, 0.4, 1.3, 0.6, 0.25])
+        style = _pick(rng, STYLES_LONG + STYLES_SHORT, [1.8, 4, 2.4, 2.2, 1.0, 0.5, 0.9, 0.5, 0.25])
     else:
         bald = 0.6 + 2.2 * np.clip((age - 30) / 40, 0, 1)
         style = _pick(rng, STYLES_SHORT + ("bald", "long01", "ponytail01"), [2.2, 2.2, 0.6, 2.0, 2.0, bald, 0.3, 0.2])
     hat = None
-    if rng.random() < 0.10:
+    if rng.random() < 0.08:
         kind = _pick(rng, ("beanie", "headscarf") if female else ("beanie",))
         hat = {"kind": kind, "colour": _rgb(rng, 0.02, 0.6), "second": _rgb(rng, 0.02, 0.6),
                "pattern": _pick(rng, ("plain", "ribbed", "stripes")), "height": _u(rng, -0.12, 0.1)}
@@ -292,7 +293,7 @@ def _draw_hair(rng: np.random.Generator, female: bool, age: float, monk: float, 
     return {
         "hair": {"style": style, "name": "dyed" if dyed else name, "tint": [round(float(x), 4) for x in np.clip(tint, 0.004, 0.7)],
                  "contrast": _u(rng, 0.6, 1.2), "streaks": _u(rng, 0.0, 0.5), "mirror": bool(rng.random() < 0.5),
-                 "scale": [_u(rng, 0.99, 1.06), _u(rng, 1.0, 1.07), _u(rng, 0.99, 1.06)],
+                 "scale": [_u(rng, 1.0, 1.06), _u(rng, 0.98, 1.03), _u(rng, 1.0, 1.06)],
                  "length": _u(rng, 0.45, 1.0), "gloss": _u(rng, 0.22, 0.45)},
         "face_hair": {"style": face_style, "density": _u(rng, 0.5, 0.95), "reach": _u(rng, -0.12, 0.12),
                       "tint": [round(float(x), 4) for x in np.clip(tint * rng.uniform(0.6, 1.0), 0.004, 0.4)]},
@@ -327,7 +328,7 @@ def _draw_glasses(rng: np.random.Generator, age: float) -> dict | None:
     dark = rng.random() < 0.5
     return {"shape": _pick(rng, ("round", "oval", "square", "wide", "pilot")),
             "colour": _rgb(rng, 0.01, 0.06 if dark else 0.35, 0.7), "metal": bool(rng.random() < 0.4),
-            "thickness": _u(rng, 0.013, 0.036), "size": _u(rng, 0.92, 1.12), "low": _u(rng, -0.02, 0.06),
+            "thickness": _u(rng, 0.013, 0.036), "size": _u(rng, 0.86, 1.04), "low": _u(rng, -0.02, 0.06),
             "tinted": bool(rng.random() < 0.12)}
 
 
@@ -343,7 +344,7 @@ def _draw_clothes(rng: np.random.Generator, female: bool) -> dict:
 def _draw_pose(rng: np.random.Generator) -> dict:
     return {"body_yaw": _n(rng, 0, 14, -35, 35), "yaw": _n(rng, 0, 11, -25, 25), "pitch": _n(rng, 0, 4.5, -10, 10),
             "roll": _n(rng, 0, 4, -11, 11), "camera_pitch": _n(rng, 1, 3.5, -8, 9), "distance": _u(rng, 9.5, 22.0),
-            "height": _n(rng, 3.3, 0.22, 2.85, 3.85), "shift": [_n(rng, 0, 0.08, -0.2, 0.2), _n(rng, 0, 0.07, -0.15, 0.15)]}
+            "height": _n(rng, 3.1, 0.22, 2.7, 3.65), "shift": [_n(rng, 0, 0.08, -0.2, 0.2), _n(rng, 0, 0.07, -0.15, 0.15)]}
 
 
 def draw_light(rng: np.random.Generator) -> dict:

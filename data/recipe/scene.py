@@ -199,7 +199,7 @@ def _eyes_teeth_lashes(wardrobe: Wardrobe, person: Person, vertices: np.ndarray)
     colour = (colour * 0.7 + grey * 0.3) * (person.eyes["brightness"] + (person.eyes["iris"] - person.eyes["brightness"]) * iris)
     corners = np.clip((surface.uv * TEXTURE).astype(int), 0, TEXTURE - 1)
     seen = texture[corners[:, 1], corners[:, 0], 3] > 0.5  # the transparent cornea would only cast a shadow
-    eyes = {"type": "roughplastic", "diffuse_reflectance": _bitmap(np.clip(colour, 0.003, 0.7)), "alpha": 0.06,
+    eyes = {"type": "roughplastic", "diffuse_reflectance": _bitmap(np.clip(colour, 0.003, 0.42)), "alpha": 0.06,
             "int_ior": 1.45}
     out.append(_surface_part("eyes", proxy.fit(vertices), surface, mesh.faces, eyes, seen[surface.faces].all(1)))
 
@@ -227,10 +227,11 @@ def _hair(wardrobe: Wardrobe, person: Person, vertices: np.ndarray) -> Part:
     light = light / max(float(np.exp(np.log(light[solid] + 1e-3).mean())), 1e-3)
     rng = np.random.default_rng(person.skin["noise_seed"] + 7)
     streaks = np.repeat(rng.standard_normal((1, TEXTURE // 4)), 4, 1) * hair["streaks"] * 0.4
-    shade = np.clip(light, 0.12, 3.5) ** (0.75 * hair["contrast"]) * np.exp(streaks)
+    shade = np.clip(light, 0.12, 3.5) ** (1.0 * hair["contrast"]) * np.exp(streaks)
     colour = np.clip(shade[..., None] * np.array(hair["tint"]), 0.003, 0.85)
     bsdf = {"type": "twosided", "inner": {"type": "roughplastic", "diffuse_reflectance": _bitmap(colour),
-                                          "alpha": hair["gloss"], "int_ior": 1.4}}
+                                          "alpha": hair["gloss"], "int_ior": 1.35,
+                                          "specular_reflectance": _rgb(0.35 + 0.5 * np.array(hair["tint"]))}}
     bsdf = _masked(bsdf, _bitmap(smooth(texture[..., 3], 0.05, 0.85)))
     return _surface_part(hair["style"], _restyle(library, person, vertices, proxy), surface, mesh.faces, bsdf)
 
@@ -293,6 +294,7 @@ def _clothes(wardrobe: Wardrobe, person: Person, vertices: np.ndarray) -> tuple[
         if opacity.min() < 0.5:
             bsdf = _masked(bsdf, _bitmap(opacity))
         fitted = proxy.fit(vertices)
+        fitted = fitted + np.float32(0.05) * vertex_normals(fitted, mesh.faces)  # or the body pokes through
         keep = fitted[mesh.faces][:, :, 1].max(1) > LOWEST - 0.6
         return [_surface_part(name, fitted, surface, mesh.faces, bsdf, keep)], proxy.hidden
     p, rest = body.place, library.base.vertices
@@ -497,7 +499,7 @@ def denoise(colour: np.ndarray, albedo: np.ndarray, normal: np.ndarray) -> np.nd
     except ImportError:
         return colour
     colour, albedo, normal = (np.ascontiguousarray(a, np.float32) for a in (colour, albedo, normal))
-    return np.asarray(pyoidn.denoise(colour, albedo=albedo, normal=normal, hdr=True))
+    return np.asarray(pyoidn.denoise(colour, albedo=albedo, normal=normal, hdr=True, clean_aux=True))
 
 
 def render_person(wardrobe: Wardrobe, person: Person, side: int = 144, spp: int = 20) -> np.ndarray:
@@ -517,7 +519,7 @@ def render_person(wardrobe: Wardrobe, person: Person, side: int = 144, spp: int 
             reason = "values that are not numbers"
             continue
         middle = picture[side // 4: -side // 4, side // 4: -side // 4].mean()
-        if 0.008 < middle < 1.2:
+        if 0.02 < middle < 1.2:
             return picture
         reason = f"a mean of {middle:.4f}"
     raise RenderError(f"person {person.index} of seed {person.seed}: no usable picture under five lights ({reason})")
@@ -542,7 +544,7 @@ def _trace(meshes: list, vertices: np.ndarray, person: Person, light: dict, side
             "type": "perspective", "fov": math.degrees(2 * math.atan(height / 2 / distance)), "near_clip": 0.5, "far_clip": 1000,
             "to_world": t().look_at(origin=[float(v) for v in origin], target=[float(v) for v in aim], up=[0, 1, 0]),
             "film": {"type": "hdrfilm", "width": side, "height": side, "pixel_format": "rgba", "rfilter": {"type": "box"}},
-            "sampler": {"type": "independent", "sample_count": spp, "seed": 1000 * attempt + person.index % 1000},
+            "sampler": {"type": "multijitter", "sample_count": spp, "seed": 1000 * attempt + person.index % 1000},
         },
     }
     lamps, surround = build_light(light)
@@ -562,16 +564,15 @@ def _trace(meshes: list, vertices: np.ndarray, person: Person, light: dict, side
 
     # Exposure: what irradiance reaches the face? (radiance over albedo, near the middle of the picture)
     rows = slice(side // 4, 3 * side // 4)
-    reached = colour[rows, rows].mean(-1) / np.maximum(albedo[rows, rows].mean(-1), 0.02)
-    level = max(float(np.percentile(reached[alpha[rows, rows, 0] > 0.9], 70)), 1e-4) if (alpha[rows, rows] > 0.9).any() else 1.0
     tone = float(monk_albedo(person.monk, 0).mean())
-    scale = 0.78 / level * 2 ** light["exposure"] * (0.5 / tone) ** 0.35
+    matter = albedo[rows, rows].mean(-1)
+    reached = colour[rows, rows].mean(-1) / np.maximum(matter, 0.02)
+    solid = alpha[rows, rows, 0] > 0.9
+    skin = solid & (matter > 0.6 * tone) & (matter < 1.5 * tone)  # not the gloss of dark hair
+    chosen = skin if skin.sum() > 40 else solid
+    level = max(float(np.percentile(reached[chosen], 70)), 1e-4) if chosen.any() else 1.0
+    scale = 0.78 / level * 2 ** light["exposure"] * (0.5 / tone) ** 0.42
     colour = colour * scale
-    # A firefly is a pixel far above all its neighbours.
-    from scipy import ndimage
-
-    around = ndimage.median_filter(colour, (3, 3, 1))
-    colour = np.minimum(colour, np.maximum(4 * around, around + 0.5))
     backdrop = paint_backdrop(person.backdrop, side, light["side"]) * np.array(light["ambient"], np.float32)
     picture = colour + (1 - alpha) * backdrop
     picture = denoise(picture, albedo * alpha + (1 - alpha) * np.clip(backdrop, 0, 1), normal)
