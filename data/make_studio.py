@@ -8,10 +8,13 @@
 
 Every stage goes on where it was interrupted, and everything follows from `--seed`. Renders, photographs and
 the state of the training lie in `--work` (some 2 GB, never committed); the result goes to `--out` (data/).
+Changes of the camera are noticed; after a change of the renderer, empty `--work`.
 Rendering needs the extra `studio`: ``pip install -e '.[studio]'``.
 """
 
 import argparse
+import hashlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -32,7 +35,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--assets", type=Path, help="the folder of the MakeHuman assets (for the stage render)"
     )
-    parser.add_argument("--work", type=Path, default=HERE.parent / "studio_work", help="intermediate files")
+    parser.add_argument("--work", type=Path, default=HERE / "studio_work", help="intermediate files")
     parser.add_argument(
         "--out", type=Path, default=HERE, help="gets studio/ and checkpoints/forger/ (default: data/)"
     )
@@ -76,6 +79,8 @@ def render(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
 
     if arguments.assets is None:
         sys.exit("The stage render needs --assets DIR, the folder of the MakeHuman assets.")
+    if importlib.util.find_spec("mitsuba") is None:
+        sys.exit("The renderer is not installed: pip install -e '.[studio]', then run this stage again.")
     if arguments.only:
         groups = groups[:1] if arguments.only == "forger" else groups[1:]
     folder = arguments.work / "renders"
@@ -108,12 +113,20 @@ def render_loader(arguments: argparse.Namespace):
     return lambda person: load_render(picture_path(arguments.work / "renders", person))
 
 
+def photo_folder(arguments: argparse.Namespace) -> Path:
+    """Where photographs lie, and what was learnt from them. A new camera or seed: a new folder."""
+    camera = (HERE / "recipe" / "camera.py").read_bytes()
+    folder = arguments.work / f"photos_{hashlib.sha256(camera).hexdigest()[:8]}_{arguments.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def train(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
     import numpy as np
     import torch
     from recipe import train_forger
 
-    photos = arguments.work / "forger_photos.npy"
+    photos = photo_folder(arguments) / "forger_photos.npy"
     people = rendered(arguments, groups[0])
     if not photos.exists():
         pictures = steps.photograph_forger_people(people, render_loader(arguments), arguments.seed, SHOTS)
@@ -125,7 +138,7 @@ def train(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
     plan = train_forger.Plan(seed=arguments.seed, **changes)
     return train_forger.train(
         np.load(photos, mmap_mode="r"),
-        arguments.work / "forger_run",
+        photo_folder(arguments) / f"forger_run_{plan.steps}_steps",
         forger_path(arguments),
         plan,
         arguments.minutes,
@@ -139,10 +152,8 @@ def forger_path(arguments: argparse.Namespace) -> Path:
 def frame_folder(arguments: argparse.Namespace, group: steps.Group) -> Path:
     """Fakes depend on the forger's weights, so their folder is named after them: a new forger, new fakes."""
     if group.label == "real":
-        return arguments.work / "frames" / "real"
-    import hashlib
-
-    return arguments.work / "frames" / hashlib.sha256(forger_path(arguments).read_bytes()).hexdigest()[:12]
+        return photo_folder(arguments) / "real"
+    return photo_folder(arguments) / hashlib.sha256(forger_path(arguments).read_bytes()).hexdigest()[:12]
 
 
 def fake(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
@@ -195,6 +206,18 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     groups = steps.plan_groups(arguments.train, arguments.valid, arguments.test, arguments.forger)
     arguments.work.mkdir(parents=True, exist_ok=True)
+    from recipe.assets import AssetError
+
+    from course_lib.errors import CourseError
+
+    try:
+        return run_stages(arguments, groups)
+    except (CourseError, AssetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def run_stages(arguments: argparse.Namespace, groups: list[steps.Group]) -> int:
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
         finished = {"render": render, "train": train, "fake": fake, "assemble": assemble}[stage](
             arguments, groups

@@ -232,3 +232,14 @@ def test_textures_and_spectra_notice_missing_noise():
         distance < 0.3 * (train_forger.ring_spectrum(noisy) - train_forger.ring_spectrum(smooth)).abs().mean()
     )
     assert train_forger.content_loss(noisy, noisy) == 0
+
+
+def test_counted_bits_follow_the_size_of_the_file():
+    torch = pytest.importorskip("torch")
+    from recipe import train_forger
+
+    pictures = [camera.photograph(scene(144, seed=i), np.random.default_rng(i)) for i in range(12)]
+    sizes = np.array([len(camera.jpeg_bytes(picture)) for picture in pictures], float)
+    batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    bits = train_forger.jpeg_bits(batch).numpy()
+    assert np.corrcoef(np.log(sizes), np.log(bits))[0, 1] > 0.95

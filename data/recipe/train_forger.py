@@ -14,6 +14,7 @@ What the loss asks for, and why:
   statistics of Gatys et al. 2015, arXiv 1505.07376).
 * *spectrum*: the azimuthal average of its power spectrum is that of the photograph, which up-sampling
   networks get wrong when nobody asks them (Durall et al. 2020, arXiv 1911.00686, whose remedy this is).
+* *bits*: it would fill about as many bits of JPEG, counted on quantised DCT coefficients, picture by picture.
 * *patches*: a discriminator that sees small patches tells photographs from fakes, and the forger is trained
   to fool it (hinge loss: Lim & Ye 2017, arXiv 1705.02894; spectral normalisation: Miyato et al. 2018, arXiv
   1802.05957; patches: Isola et al. 2017, arXiv 1611.07004), and to match its inner features (Larsen et al.
@@ -59,6 +60,7 @@ class Plan:
     content: float = 10.0
     texture: float = 1.0
     spectrum: float = 0.5
+    bits: float = 2.0
     patches: float = 0.3
     features: float = 2.0
     width: int = 24
@@ -140,6 +142,32 @@ def ring_spectrum(x: torch.Tensor) -> torch.Tensor:
     return torch.log(sums / torch.bincount(ring) + 1e-3)[:, 1:]
 
 
+def _dct_blocks(plane: torch.Tensor) -> torch.Tensor:
+    """The 8×8 DCT-II of JPEG of every block of a plane. B×S×S -> B×64×blocks."""
+    n = torch.arange(8.0)
+    basis = torch.cos(torch.pi * (n[None] + 0.5) * n[:, None] / 8) / 2
+    basis[0] /= 2**0.5
+    kernels = torch.einsum("uy,vx->uvyx", basis, basis).reshape(64, 1, 8, 8).to(plane)
+    return F.conv2d(plane[:, None], kernels, stride=8).flatten(2)
+
+
+def jpeg_bits(x: torch.Tensor) -> torch.Tensor:
+    """About how many bits of JPEG (quality 90, 4:2:0) a picture fills, up to a factor. B×3×H×W -> B.
+
+    A coefficient c quantised by q costs some log2(1 + |c|/q) bits; the square keeps it smooth around nothing.
+    The steps q are a plain fit to the example tables of the standard (ITU-T T.81, annex K) at that quality.
+    """
+    ycc = torch.einsum("oc,bchw->bohw", _YCC.to(x), x * 127.5)
+    u = torch.arange(8.0)
+    rank = (u[None] + u[:, None]).flatten()[:, None].to(x)  # how fine a coefficient's pattern is, 0 to 14
+    luma = torch.log1p((_dct_blocks(ycc[:, 0]) / (2 + 1.4 * rank)).square()).sum((1, 2))
+    small = F.avg_pool2d(ycc[:, 1:], 2)
+    chroma = [
+        torch.log1p((_dct_blocks(small[:, i]) / (3.5 + 2.5 * rank)).square()).sum((1, 2)) for i in (0, 1)
+    ]
+    return luma + sum(chroma)
+
+
 def draw_batch(photos: np.ndarray, plan: Plan, step: int) -> torch.Tensor:
     """The batch of a step: random photographs, random crops, half of them mirrored. float32 in [-1, 1]."""
     rng = np.random.default_rng([plan.seed, 1, step])
@@ -198,6 +226,7 @@ class Training:
         fake = self.forger(real)
         parts = {"content": content_loss(fake, real), "texture": texture_loss(fake, real)}
         parts["spectrum"] = (ring_spectrum(fake) - ring_spectrum(real)).abs().mean()
+        parts["bits"] = (jpeg_bits(fake).log() - jpeg_bits(real).log()).abs().mean()
         loss = sum(getattr(plan, name) * value for name, value in parts.items())
 
         if adversarial:
