@@ -72,7 +72,10 @@ def look_into_files(listing: Listing, full: bool, trust: bool) -> tuple[dict[str
         ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
         tqdm(total=len(todo), desc="checking images", leave=False, disable=len(todo) < 5_000) as bar,
     ):
-        for (item, _, _), found in zip(todo, pool.map(look, todo), strict=True):
+        # in slices, because a pool takes all its jobs in before it gives the first result out
+        slices = (todo[i : i + 256] for i in range(0, len(todo), 256))
+        results = (fact for jobs in slices for fact in pool.map(look, jobs)) if full else map(look, todo)
+        for (item, _, _), found in zip(todo, results, strict=True):
             bar.update()
             if isinstance(found, str):
                 problems.append(f"{printable(item.key, 200)}: {found}")
