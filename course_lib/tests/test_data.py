@@ -623,3 +623,8 @@ def test_its_three_faulty_cousins_in_one_error(tmp_path):
     assert "damaged or cut off" in found["fake/fake_100.jpg"]
     assert all(key in str(caught.value) for key in found)
     assert len(load("hardrvsf", root=root, on_error="skip").skipped) == 3
+
+
+def test_errors_travel_between_processes():
+    error = pickle.loads(pickle.dumps(DataError("two faults", ["a.jpg: x", "b.jpg: y"])))
+    assert (str(error), error.problems) == ("two faults", ["a.jpg: x", "b.jpg: y"])
