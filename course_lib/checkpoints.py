@@ -448,7 +448,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     expected = model.state_dict()
     missing, extra = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
     if missing or extra:
-        parts = [f"{some_of(missing)} missing"] * bool(missing) + [f"{some_of(extra)} too many"] * bool(extra)
+        lists = (("missing", missing), ("too many", extra))
+        parts = [f"{some_of(names)} {word}" for word, names in lists if names]
         raise CheckpointError(
             f"{path}: the weights are of another network than {CONFIG} describes ({', '.join(parts)})"
         )

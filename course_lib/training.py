@@ -17,7 +17,6 @@ import hashlib
 import io
 import json
 import math
-import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -493,15 +492,7 @@ def open_run(run_dir: Path, settings: Settings, resume: bool) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["settings"]
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # on a damaged file the unpickler may raise almost anything
         raise CheckpointError(
             f"{path}: the state of this run cannot be read; delete it or pass resume=False to start over"
         ) from error

@@ -13,12 +13,14 @@ JPEG re-compression as an augmentation: Wang et al., "CNN-generated images are s
 CVPR 2020.
 """
 
+import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 MEAN, STD = 0.5, 0.25
@@ -278,7 +280,9 @@ def gaussian_blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 def jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
     """A uint8 3 x H x W image saved as JPEG (colour halved in resolution, 4:2:0) and opened again; uint8."""
-    return TF.jpeg(image, quality)
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
 
 
 def to_uint8(x: torch.Tensor) -> torch.Tensor:
