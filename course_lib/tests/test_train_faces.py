@@ -1,0 +1,129 @@
+"""The recipe of the checkpoint `faces`, on pictures made here; the real ones are never needed."""
+
+import csv
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from course_lib.errors import DataError
+
+RECIPE = Path(__file__).resolve().parents[2] / "data" / "recipe" / "train_faces.py"
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    if not RECIPE.is_file():
+        pytest.skip("data/recipe is not installed with the library")
+    spec = importlib.util.spec_from_file_location("train_faces", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["train_faces"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pictures(tmp_path, recipe, monkeypatch):
+    """The four sources, six noise pictures each, in the layout of the real ones."""
+    monkeypatch.setattr(recipe, "KEPT_BACK", 2)
+    rng = np.random.default_rng(0)
+
+    def draw(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (120, 120, 3), dtype=np.uint8)).save(path)
+
+    rows = [(f"{label}_{i}", label) for label in ("real", "fake") for i in range(6)]
+    for name, label in rows:
+        draw(tmp_path / "hard" / label / f"{name}.jpg")
+    write_csv(tmp_path / "hard" / "data.csv", ("images_id", "label"), rows)
+    rows = [
+        (f"{label}/{source}_{i}.jpg", label, source)
+        for label, source in (("real", "congress"), ("fake", "t2i"))
+        for i in range(6)
+    ]
+    for path, _, _ in rows:
+        draw(tmp_path / "faces" / path)
+    write_csv(tmp_path / "faces" / "index.csv", ("path", "label", "source"), rows)
+    return tmp_path
+
+
+def write_csv(path, header, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def test_a_picture_that_borrows_its_own_look_stays_what_it_is(recipe):
+    image = torch.randint(30, 220, (3, 48, 40), dtype=torch.uint8)
+    assert (recipe.borrow_look(image, image).int() - image.int()).abs().max() <= 1
+    other = torch.randint(0, 256, (3, 48, 40), dtype=torch.uint8)
+    assert (recipe.borrow_look(image, other, share=0.0).int() - image.int()).abs().max() <= 1
+
+
+def test_a_borrowed_look_brings_colour_and_sharpness_of_the_lender(recipe):
+    torch.manual_seed(0)
+    image = (128 + 12 * torch.randn(3, 64, 64)).to(torch.uint8)
+    lender = (torch.tensor([90.0, 130, 150])[:, None, None] + 3 * torch.randn(3, 64, 64)).to(torch.uint8)
+    mixed = recipe.borrow_look(image, lender)
+    assert mixed.dtype == torch.uint8 and mixed.shape == image.shape
+    assert torch.allclose(mixed.float().mean((1, 2)), lender.float().mean((1, 2)), atol=1)
+    assert mixed.float().std((1, 2)) == pytest.approx(lender.float().std((1, 2)), abs=1)
+    # what stays is the arrangement of the picture
+    correlation = torch.corrcoef(torch.stack([mixed[0].float().flatten(), image[0].float().flatten()]))[0, 1]
+    assert correlation > 0.8
+
+
+def test_sources_are_read_by_name_and_kept_back_pictures_are_never_trained_on(recipe, pictures):
+    sources = recipe.read_sources(pictures)
+    assert {name: int(s.labels[0]) for name, s in sources.items()} == {
+        "unsplash": 0, "congress": 0, "stylegan2": 1, "t2i": 1,
+    }  # fmt: skip
+    for source in sources.values():
+        back, kept = recipe.part(source, kept_back=True), recipe.part(source, kept_back=False)
+        assert len(back) == 2 and not set(back.paths) & set(kept.paths)
+    mixed = recipe.MixedSources(list(sources.values()), 8, 92, 1.0)
+    assert mixed.labels.tolist() == [0, 1] * 4
+    torch.manual_seed(3)
+    first = [mixed.uint8(i) for i in range(8)]
+    torch.manual_seed(3)
+    assert all(torch.equal(a, mixed.uint8(i)) for i, a in enumerate(first))
+
+
+def test_missing_or_short_sources_are_one_sentence(recipe, pictures, monkeypatch):
+    monkeypatch.setattr(recipe, "KEPT_BACK", 6)
+    with pytest.raises(DataError, match="the source unsplash has 6 pictures"):
+        recipe.read_sources(pictures)
+    (pictures / "faces" / "index.csv").unlink()
+    with pytest.raises(DataError, match="index.csv: cannot be read"):
+        recipe.read_sources(pictures)
+
+
+def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint(
+    recipe, pictures, tmp_path, monkeypatch, capsys
+):
+    from course_lib.predict import Detector
+
+    @dataclass(frozen=True)
+    class SmallPlan(recipe.Plan):
+        width: int = 4
+        crop: int = 32
+        windows: int = 1
+        batches: int = 1
+        batch: int = 4
+
+    monkeypatch.setattr(recipe, "Plan", SmallPlan)
+    out = tmp_path / "out"
+    command = ["--data", str(pictures), "--out", str(out), "--work", str(tmp_path / "w"), "--epochs", "1"]
+    assert recipe.main([*command, "--pairings"]) == 0
+    with (out / recipe.TABLE).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16 and sum(row["kind"] == "both unseen" for row in rows) == 4
+    before = (out / recipe.TABLE).read_bytes()
+    assert recipe.main([*command, "--pairings"]) == 0
+    assert (out / recipe.TABLE).read_bytes() == before and "in the table already" in capsys.readouterr().out
+    assert recipe.main([*command, "--final"]) == 0
+    assert 0 <= Detector.load(out)(str(pictures / "hard" / "real" / "real_0.jpg"))[0] <= 1
