@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="threads that train")
-    parser.add_argument("--spp", type=int, default=16, help="samples a pixel")
+    parser.add_argument("--spp", type=int, default=12, help="samples a pixel")
     parser.add_argument(
         "--minutes", type=float, help="stop the stage train after so long; run again to go on"
     )
@@ -50,7 +50,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", choices=("forger", "rest"), help="stage render: only the forger's people, or the rest"
     )
-    for name, count in (("train", 800), ("valid", 150), ("test", 300), ("forger", 600)):
+    for name, count in (("train", 800), ("valid", 150), ("test", 300), ("forger", 450)):
         parser.add_argument(
             f"--{name}", type=int, default=count, help=f"people of each class in it (default {count})"
         )
