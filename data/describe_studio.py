@@ -1,0 +1,65 @@
+"""Who is in `studio`: the tables of the data card, counted from data/studio/people.csv.
+
+    python data/describe_studio.py            print the tables as Markdown
+    python data/describe_studio.py --update   write them into data/README.md
+
+For every attribute: how many real and fake pictures have each value, and the chi-square test's p-value for
+"the attribute is independent of the label". With eleven attributes one p-value below 0.05 is to be expected.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import chi2_contingency
+
+HERE = Path(__file__).resolve().parent
+BEGIN, END = "<!-- tables: data/describe_studio.py -->\n", "<!-- end of tables -->\n"
+NOT_ATTRIBUTES = ("id", "split", "label", "person")
+
+
+def tables(people: pd.DataFrame) -> str:
+    """Markdown: pictures by split and label, then one row for each value of each attribute."""
+    people = people.fillna("none")
+    people["age"] = pd.cut(people["age"], [0, 30, 45, 60, 200], labels=["to 30", "31 to 45", "46 to 60", "over 60"])
+    sizes = pd.crosstab(people["split"], people["label"]).loc[["train", "valid", "test"], ["real", "fake"]]
+    lines = ["| split | real | fake |", "|---|---|---|"]
+    lines += [f"| {split} | {row.real} | {row.fake} |" for split, row in sizes.iterrows()]
+    lines += ["", "| attribute | real / fake of each value | p (independent of the label) |", "|---|---|---|"]
+    for name in people.columns.drop(list(NOT_ATTRIBUTES)):
+        counts = pd.crosstab(people[name], people["label"])[["real", "fake"]]
+        values = ", ".join(f"{value} {row.real}/{row.fake}" for value, row in counts.iterrows())
+        lines.append(f"| {name.replace('_', ' ')} | {values} | {chi2_contingency(counts).pvalue:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def card_with(card: str, text: str) -> str:
+    """The data card with everything between the two marks replaced by the tables."""
+    before, _, rest = card.partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        sys.exit(f"data/README.md: the marks {BEGIN.strip()!r} and {END.strip()!r} are missing; put them back.")
+    return before + BEGIN + text + END + after
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--update", action="store_true", help="write the tables into data/README.md")
+    options = parser.parse_args()
+    listing = HERE / "studio" / "people.csv"
+    if not listing.is_file():
+        sys.exit(f"{listing}: there is no such file; make the data with data/make_studio.py.")
+    text = tables(pd.read_csv(listing))
+    if not options.update:
+        print(text, end="")
+        return
+    card = HERE / "README.md"
+    part = card.with_name("README.md.part")
+    part.write_text(card_with(card.read_text(encoding="utf-8"), text), encoding="utf-8")
+    os.replace(part, card)
+
+
+if __name__ == "__main__":
+    main()
