@@ -23,7 +23,8 @@ NOT_ATTRIBUTES = ("id", "split", "label", "person")
 def tables(people: pd.DataFrame) -> str:
     """Markdown: pictures by split and label, then one row for each value of each attribute."""
     people = people.fillna("none")
-    people["age"] = pd.cut(people["age"], [0, 30, 45, 60, 200], labels=["to 30", "31 to 45", "46 to 60", "over 60"])
+    ages = ["to 30", "31 to 45", "46 to 60", "over 60"]
+    people["age"] = pd.cut(people["age"], [0, 30, 45, 60, 200], labels=ages)
     sizes = pd.crosstab(people["split"], people["label"]).loc[["train", "valid", "test"], ["real", "fake"]]
     lines = ["| split | real | fake |", "|---|---|---|"]
     lines += [f"| {split} | {row.real} | {row.fake} |" for split, row in sizes.iterrows()]
@@ -40,7 +41,7 @@ def card_with(card: str, text: str) -> str:
     before, _, rest = card.partition(BEGIN)
     _, mark, after = rest.partition(END)
     if not mark:
-        sys.exit(f"data/README.md: the marks {BEGIN.strip()!r} and {END.strip()!r} are missing; put them back.")
+        sys.exit(f"data/README.md: put back the marks {BEGIN.strip()!r} and {END.strip()!r}.")
     return before + BEGIN + text + END + after
 
 
