@@ -1,4 +1,4 @@
-"""The studio recipe's people and asset parsers: what can be tested without assets; the renderer where it is."""
+"""The studio recipe's people and asset parsers: tests without assets, and the renderer where it is."""
 
 from __future__ import annotations
 

@@ -90,8 +90,12 @@ def parse_obj(text: str, name: str = "obj") -> ObjMesh:
     if not faces:
         raise AssetError(f"{name}: no faces in it, so it is not a mesh this recipe can use")
     return ObjMesh(
-        np.array(vertices, np.float32), np.array(uv, np.float32), np.array(faces, np.int32),
-        np.array(face_uv, np.int32), np.array(group, np.int32), tuple(names or ["default"]),
+        np.array(vertices, np.float32),
+        np.array(uv, np.float32),
+        np.array(faces, np.int32),
+        np.array(face_uv, np.int32),
+        np.array(group, np.int32),
+        tuple(names or ["default"]),
     )
 
 
@@ -183,10 +187,16 @@ def parse_mhclo(text: str, name: str = "mhclo") -> Proxy:
         except (ValueError, IndexError) as error:
             raise AssetError(f"{name}, line {number}: {line.strip()!r} cannot be read ({error})") from error
     if not obj_file or not index:
-        raise AssetError(f"{name}: no obj_file or no vertices in it, so it is not a proxy this recipe can use")
+        raise AssetError(
+            f"{name}: no obj_file or no vertices in it, so it is not a proxy this recipe can use"
+        )
     return Proxy(
-        obj_file, material, (scale["x_scale"], scale["y_scale"], scale["z_scale"]),
-        np.array(index, np.int32), np.array(weight, np.float32), np.array(offset, np.float32),
+        obj_file,
+        material,
+        (scale["x_scale"], scale["y_scale"], scale["z_scale"]),
+        np.array(index, np.int32),
+        np.array(weight, np.float32),
+        np.array(offset, np.float32),
         np.array(hidden, np.int32),
     )
 
@@ -267,8 +277,12 @@ def load_texture(path: Path, side: int) -> np.ndarray:
     small = np.stack([shrink(np.ascontiguousarray(c), side) for c in np.moveaxis(colour, 2, 0)], -1)
     alpha = shrink(np.ascontiguousarray(rgba[..., 3]), side)
     coarse = np.stack(
-        [np.asarray(Image.fromarray(shrink(np.ascontiguousarray(c), 16)).resize((side, side)), np.float32)
-         for c in (*np.moveaxis(small, 2, 0), alpha)], -1)
+        [
+            np.asarray(Image.fromarray(shrink(np.ascontiguousarray(c), 16)).resize((side, side)), np.float32)
+            for c in (*np.moveaxis(small, 2, 0), alpha)
+        ],
+        -1,
+    )
     fringe = coarse[..., :3] / np.maximum(coarse[..., 3:], 1e-3)
     straight = np.where(alpha[..., None] > 0.02, small / np.maximum(alpha[..., None], 0.02), fringe)
     return np.concatenate([straight, alpha[..., None]], -1).astype(np.float32)
@@ -281,7 +295,8 @@ class Library:
         self.folder = Path(folder)
         if not (self.folder / "3dobjs" / "base.obj").is_file():
             raise AssetError(
-                f"{self.folder}: no 3dobjs/base.obj in it; give the folder with MakeHuman's CC0 assets (--assets)")
+                f"{self.folder}: no 3dobjs/base.obj in it; name MakeHuman's asset folder (--assets)"
+            )
         self.target = functools.cache(self._target)
         self.proxy = functools.cache(self._proxy)
         self.texture = functools.cache(self._texture)
@@ -291,7 +306,9 @@ class Library:
         try:
             return path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise AssetError(f"{path}: cannot be read ({error.strerror}); is the asset folder complete?") from error
+            raise AssetError(
+                f"{path}: cannot be read ({error.strerror}); is the asset folder complete?"
+            ) from error
 
     @functools.cached_property
     def base(self) -> ObjMesh:
@@ -307,7 +324,9 @@ class Library:
         proxy = parse_mhclo(self._text(relative), relative)
         mesh = parse_obj(self._text(str(Path(relative).parent / proxy.obj_file)), proxy.obj_file)
         if len(mesh.vertices) != len(proxy.index):
-            raise AssetError(f"{relative}: {len(proxy.index)} vertices, but its mesh has {len(mesh.vertices)}")
+            raise AssetError(
+                f"{relative}: {len(proxy.index)} vertices, but its mesh has {len(mesh.vertices)}"
+            )
         return proxy, mesh, make_surface(mesh)
 
     def _texture(self, relative: str, side: int) -> np.ndarray:

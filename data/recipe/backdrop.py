@@ -1,4 +1,4 @@
-"""Backgrounds far out of focus, painted by code: walls, paper, bokeh, foliage, rooms, skies, bricks, streets."""
+"""Backgrounds out of focus, painted by code: walls, paper, bokeh, foliage, rooms, skies, bricks, streets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from scipy import ndimage
 
 
 def paint_backdrop(spec: dict, side: int, light_side: int) -> np.ndarray:
-    """The background of `Person.backdrop`, linear float32 (side, side, 3), about 1 where it is as bright as white
-    paper under the key light. It is a pure function of its arguments."""
+    """The background of `Person.backdrop`: linear float32 (side, side, 3), a pure function of its arguments.
+
+    About 1 is as bright as white paper under the key light.
+    """
     rng = np.random.default_rng(spec["noise_seed"])
     a, b, c = (np.array(spec[key]) for key in ("colour", "second", "third"))
     y, x = np.mgrid[0:side, 0:side] / side
@@ -18,21 +20,28 @@ def paint_backdrop(spec: dict, side: int, light_side: int) -> np.ndarray:
         picture = np.ones((side, side, 1)) * a
         picture = picture * (1 + 0.05 * _noise(rng, side, 9)[..., None])
     elif kind == "studio paper":
-        glow = np.exp(-((x - rng.uniform(0.3, 0.7)) ** 2 + (y - rng.uniform(0.3, 0.7)) ** 2) / rng.uniform(0.08, 0.4))
+        glow = np.exp(
+            -((x - rng.uniform(0.3, 0.7)) ** 2 + (y - rng.uniform(0.3, 0.7)) ** 2) / rng.uniform(0.08, 0.4)
+        )
         picture = a * 0.5 + (a * 0.9 + 0.15) * glow[..., None]
     elif kind == "bokeh":
         picture = _lerp(a * 0.15, b * 0.2, smooth_ramp(y + 0.2 * _noise(rng, side, 3)))
         for _ in range(int(rng.integers(15, 60))):
             radius = rng.uniform(0.015, 0.06)
             distance = np.hypot(x - rng.random(), y - rng.random())
-            disc = np.clip((radius - distance) * side / 1.5, 0, 1) * (0.75 + 0.25 * np.clip(distance / radius, 0, 1))
+            disc = np.clip((radius - distance) * side / 1.5, 0, 1) * (
+                0.75 + 0.25 * np.clip(distance / radius, 0, 1)
+            )
             tint = (a, b, c, np.array([1.0, 0.75, 0.4]), np.ones(3))[int(rng.integers(5))]
             picture = picture + disc[..., None] * (tint + 0.1) * rng.uniform(0.2, 1.2)
         blur *= 0.3
     elif kind == "foliage":
         leaves = sum(_noise(rng, side, n) / k for k, n in enumerate((5, 11, 23, 41), 1))
         green = np.array([0.10, 0.17, 0.04]) * rng.uniform(0.6, 1.4, 3)
-        picture = green * np.exp(0.7 * leaves)[..., None] + np.array([0.8, 0.9, 0.75]) * np.clip(leaves - 1.3, 0, 1)[..., None] * 0.9
+        picture = (
+            green * np.exp(0.7 * leaves)[..., None]
+            + np.array([0.8, 0.9, 0.75]) * np.clip(leaves - 1.3, 0, 1)[..., None] * 0.9
+        )
         blur *= 0.8
     elif kind == "sky":
         top, low = np.array([0.18, 0.36, 0.75]), np.array([0.65, 0.75, 0.85])
@@ -46,7 +55,9 @@ def paint_backdrop(spec: dict, side: int, light_side: int) -> np.ndarray:
         rows = rng.uniform(10, 22)
         row = np.floor(y * rows)
         column = np.floor(x * rows * 0.4 + 0.5 * (row % 2))
-        shade = np.random.default_rng(rng.integers(2**31)).uniform(0.7, 1.3, 4096)[((row * 57 + column * 7) % 4096).astype(int)]
+        shade = np.random.default_rng(rng.integers(2**31)).uniform(0.7, 1.3, 4096)[
+            ((row * 57 + column * 7) % 4096).astype(int)
+        ]
         mortar = ((y * rows) % 1 < 0.14) | ((x * rows * 0.4 + 0.5 * (row % 2)) % 1 < 0.06)
         base = np.array([0.30, 0.12, 0.07]) if rng.random() < 0.6 else a
         picture = np.where(mortar[..., None], 0.35 * np.ones(3), base * shade[..., None])
@@ -73,13 +84,17 @@ def _boxes(rng: np.random.Generator, kind: str, x: np.ndarray, y: np.ndarray, co
         else:
             w, h = rng.uniform(0.1, 0.4), rng.uniform(0.3, 1.1)
             x0, y0 = rng.uniform(-0.2, 1), 1.0 - h
-        tint = (a, b, c, np.full(3, 0.3), np.array([0.25, 0.15, 0.08]))[int(rng.integers(5))] * rng.uniform(0.4, 1.4)
+        tint = (a, b, c, np.full(3, 0.3), np.array([0.25, 0.15, 0.08]))[int(rng.integers(5))] * rng.uniform(
+            0.4, 1.4
+        )
         inside = (x > x0) & (x < x0 + w) & (y > y0) & (y < y0 + h)
         if kind == "street":
             n = rng.uniform(12, 30)
             lit = ((x * n) % 1 < 0.55) & ((y * n * 0.8) % 1 < 0.5) & inside
             picture = np.where(inside[..., None], tint, picture)
-            picture = np.where(lit[..., None], tint * 0.4 + rng.uniform(0, 0.4) * np.array([1, 0.85, 0.6]), picture)
+            picture = np.where(
+                lit[..., None], tint * 0.4 + rng.uniform(0, 0.4) * np.array([1, 0.85, 0.6]), picture
+            )
         else:
             picture = np.where(inside[..., None], tint, picture)
     if rng.random() < 0.35:

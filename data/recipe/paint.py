@@ -1,8 +1,8 @@
 """Paint skins, beards, make-up and garments: albedo maps over the body's texture space.
 
-Every body texel knows the place on the unmorphed body it belongs to (`BodyMap.place`), so "the lips", "where a
-beard grows" or "below the collar" are plain conditions on x, y, z in decimetres: the eyes lie at y = 7.28, the
-mouth at 6.58, the chin at 6.16, the crown at 8.5; the face looks along +z.
+Every body texel knows the place on the unmorphed body it belongs to (`BodyMap.place`), so "the lips",
+"where a beard grows" or "below the collar" are plain conditions on x, y, z in decimetres: the eyes lie at
+y = 7.28, the mouth at 6.58, the chin at 6.16, the crown at 8.5; the face looks along +z.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class BodyMap:
         out[:] = fill
         out[self.rows, self.columns] = values
         step = SIDE // side
-        return np.ascontiguousarray(out[step // 2::step, step // 2::step]) if step > 1 else out
+        return np.ascontiguousarray(out[step // 2 :: step, step // 2 :: step]) if step > 1 else out
 
 
 def _raster(corners: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def _raster(corners: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.
     high = np.minimum(np.ceil(corners.max(0)).astype(int), side - 1)
     if np.any(high < low):
         return np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3), np.float32)
-    y, x = np.mgrid[low[1]:high[1] + 1, low[0]:high[0] + 1]
+    y, x = np.mgrid[low[1] : high[1] + 1, low[0] : high[0] + 1]
     (ax, ay), (bx, by), (cx, cy) = corners
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     if abs(area) < 1e-9:
@@ -104,30 +104,49 @@ def _raster(corners: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.
     return y[inside], x[inside], weights[inside].astype(np.float32)
 
 
-# ---------------------------------------------------------------------------------------------- regions of the face
+# --------------------------------------------------------------------------------------- regions of the face
 # Each takes places (N, 3) and gives a weight in [0, 1] for each.
+
 
 def ear_region(p: np.ndarray) -> np.ndarray:
     x, y, z = np.abs(p[:, 0]), p[:, 1], p[:, 2]
-    return smooth(x, 0.775, 0.80) * smooth(y, 6.8, 6.85) * smooth(y, 7.75, 7.7) * smooth(z, 0.2, 0.26) * smooth(z, 0.85, 0.8)
+    return (
+        smooth(x, 0.775, 0.80)
+        * smooth(y, 6.8, 6.85)
+        * smooth(y, 7.75, 7.7)
+        * smooth(z, 0.2, 0.26)
+        * smooth(z, 0.85, 0.8)
+    )
 
 
 def scalp_region(p: np.ndarray, lower: float = 0.0, soft: float = 0.09) -> np.ndarray:
     """Where hair grows on the head; `lower` > 0 moves the hair line down."""
     x, y, z = np.abs(p[:, 0]), p[:, 1], p[:, 2]
-    line = np.interp(z, [-1.0, 0.0, 0.40, 0.62, 0.80, 0.98, 1.2, 1.45], [6.55, 6.6, 6.9, 6.95, 7.1, 7.62, 7.85, 7.93])
+    line = np.interp(
+        z, [-1.0, 0.0, 0.40, 0.62, 0.80, 0.98, 1.2, 1.45], [6.55, 6.6, 6.9, 6.95, 7.1, 7.62, 7.85, 7.93]
+    )
     line = line + 0.05 * np.cos(x * 9) * smooth(z, 0.9, 1.2)
     return smooth(y - line + lower, -soft, soft) * (1 - ear_region(p))
 
 
 def beard_region(p: np.ndarray, style: str, reach: float) -> np.ndarray:
     x, y, z = np.abs(p[:, 0]), p[:, 1], p[:, 2]
-    cheek = np.interp(z, [0.3, 0.6, 0.75, 0.95, 1.2, 1.35, 1.6], [7.0, 7.05, 6.95, 6.62, 6.56, 6.6, 6.6]) + reach
+    cheek = (
+        np.interp(z, [0.3, 0.6, 0.75, 0.95, 1.2, 1.35, 1.6], [7.0, 7.05, 6.95, 6.62, 6.56, 6.6, 6.6]) + reach
+    )
     jaw = smooth(cheek - y, -0.05, 0.08) * smooth(y, 5.98, 6.12) * smooth(z, 0.55, 0.7)
-    sideburn = smooth(z, 0.6, 0.66) * smooth(z, 0.85, 0.8) * smooth(y, 6.5, 6.7) * smooth(y, 7.2, 7.1) * smooth(x, 0.6, 0.66)
+    sideburn = (
+        smooth(z, 0.6, 0.66)
+        * smooth(z, 0.85, 0.8)
+        * smooth(y, 6.5, 6.7)
+        * smooth(y, 7.2, 7.1)
+        * smooth(x, 0.6, 0.66)
+    )
     jaw = np.maximum(jaw, sideburn) * (1 - ear_region(p))
     lip = 6.795 - 0.16 * (x / 0.3) ** 2
-    moustache = smooth(y, 6.655 - 0.1 * (x / 0.3) ** 2, 6.685 - 0.1 * (x / 0.3) ** 2) * smooth(y, lip + 0.02, lip - 0.03)
+    moustache = smooth(y, 6.655 - 0.1 * (x / 0.3) ** 2, 6.685 - 0.1 * (x / 0.3) ** 2) * smooth(
+        y, lip + 0.02, lip - 0.03
+    )
     moustache = moustache * smooth(x, 0.36, 0.27) * smooth(z, 1.25, 1.35)
     mouth = ((x / 0.25) ** 2 + ((y - 6.575) / 0.09) ** 2 < 1) & (z > 1.2)
     if style == "moustache":
@@ -144,37 +163,48 @@ def lip_region(p: np.ndarray) -> np.ndarray:
     return smooth((x / 0.27) ** 2 + ((y - 6.575) / 0.115) ** 2, 1.15, 0.75) * smooth(z, 1.3, 1.38)
 
 
-def _blob(p: np.ndarray, centre: tuple[float, float, float], radius: tuple[float, float, float]) -> np.ndarray:
+def _blob(
+    p: np.ndarray, centre: tuple[float, float, float], radius: tuple[float, float, float]
+) -> np.ndarray:
     """A Gaussian bump, mirrored left and right."""
     q = (np.stack([np.abs(p[:, 0]), p[:, 1], p[:, 2]], 1) - centre) / np.asarray(radius)
-    return np.exp(-0.5 * (q ** 2).sum(1))
+    return np.exp(-0.5 * (q**2).sum(1))
 
 
-# ------------------------------------------------------------------------------------------------------------- skin
+# ------------------------------------------------------------------------------------------------------ skin
+
 
 def monk_albedo(monk: float, undertone: float) -> np.ndarray:
     """Linear albedo (3,) of a position on the Monk scale; undertone -1 is rosy, +1 olive.
 
     The swatches are lighter and darker than the reflectance of skin at the two ends, hence the squeeze.
     """
-    swatches = np.array([[int(code[k:k + 2], 16) / 255 for k in (0, 2, 4)] for code in MONK_SRGB])
+    swatches = np.array([[int(code[k : k + 2], 16) / 255 for k in (0, 2, 4)] for code in MONK_SRGB])
     linear = np.stack([np.interp(monk, np.arange(1, 11), linear_from_srgb(swatches)[:, k]) for k in range(3)])
     linear = linear * np.interp(monk, [1, 4, 6, 8, 10], [0.66, 0.72, 0.95, 1.15, 1.6])
     # ... and less coloured: blood and melanin make the light tones redder than the swatches.
     at = [1, 3.5, 5, 7, 10]
-    warm = np.array([1.06, np.interp(monk, at, [0.80, 0.84, 0.92, 0.93, 0.86]),
-                     np.interp(monk, at, [0.70, 0.77, 0.98, 0.88, 0.76])]) * np.array([1 - 0.03 * undertone, 1 + 0.035 * undertone, 1 - 0.05 * undertone])
+    warm = np.array(
+        [
+            1.06,
+            np.interp(monk, at, [0.80, 0.84, 0.92, 0.93, 0.86]),
+            np.interp(monk, at, [0.70, 0.77, 0.98, 0.88, 0.76]),
+        ]
+    ) * np.array([1 - 0.03 * undertone, 1 + 0.035 * undertone, 1 - 0.05 * undertone])
     return linear * warm
 
 
 def skin_texture(library: Library, person: Person) -> str:
-    """Path of the photographed skin that suits the person best; it is tinted to the wanted tone afterwards."""
+    """Path of the photographed skin that suits the person best (its tone is changed afterwards)."""
     skins, choice = library.skins, person.skin["texture"]
     if person.monk > 6.4:
         names = ["old_african_male"] if person.age > 62 else ["young_african_male", "middleage_african_male"]
     elif person.female:
-        names = ["middleage_asian_female"] if person.age > 48 else \
-            ["young_asian_female", "young_caucasian_female2", "middleage_asian_female"]
+        names = (
+            ["middleage_asian_female"]
+            if person.age > 48
+            else ["young_asian_female", "young_caucasian_female2", "middleage_asian_female"]
+        )
     elif person.age > 42:
         names = ["middleage_asian_male", "middleage_caucasian_male"]
     else:
@@ -194,9 +224,13 @@ def paint_skin(library: Library, body: BodyMap, person: Person) -> np.ndarray:
 
     rng = np.random.default_rng(seed)
     # Uneven pigment, blood in cheeks, nose and ears, freckles, moles, lines of age.
-    colour *= (1 + skin["blotches"] * (body.noise(seed, 2.1) * 0.6 + body.noise(seed + 1, 6.3) * 0.4))[:, None]
+    colour *= (1 + skin["blotches"] * (body.noise(seed, 2.1) * 0.6 + body.noise(seed + 1, 6.3) * 0.4))[
+        :, None
+    ]
     colour *= 1 + 0.035 * rng.standard_normal((len(p), 1), np.float32)  # pores
-    blood = np.maximum(_blob(p, (0.5, 6.92, 1.2), (0.22, 0.2, 0.3)), _blob(p, (0, 6.88, 1.68), (0.16, 0.12, 0.15)))
+    blood = np.maximum(
+        _blob(p, (0.5, 6.92, 1.2), (0.22, 0.2, 0.3)), _blob(p, (0, 6.88, 1.68), (0.16, 0.12, 0.15))
+    )
     blood = np.maximum(blood, 0.7 * ear_region(p)) * (skin["redness"] * 0.35 + person.make_up["blush"] * 0.4)
     colour *= 1 - blood[:, None] * np.array([0.02, 0.35, 0.32])
     hollow = skin["under_eye"] * _blob(p, (0.30, 7.13, 1.4), (0.15, 0.05, 0.2))
@@ -211,24 +245,38 @@ def paint_skin(library: Library, body: BodyMap, person: Person) -> np.ndarray:
     if skin["lines"] > 0.02:
         wobble = 0.04 * body.noise(seed + 3, 1.6) + 0.05 * np.cos(x * 4)
         fold = smooth(np.cos((y + wobble) * 2 * np.pi / 0.125), 0.72, 1.0)
-        fold = fold * smooth(y, 7.5, 7.62) * smooth(y, 7.98, 7.85) * smooth(x, 0.62, 0.4) * smooth(z, 1.0, 1.2)
-        feet = smooth(np.cos(np.arctan2(y - 7.28, x - 0.38) * 26), 0.4, 1.0) * _blob(p, (0.58, 7.27, 1.15), (0.07, 0.09, 0.2))
+        fold = (
+            fold * smooth(y, 7.5, 7.62) * smooth(y, 7.98, 7.85) * smooth(x, 0.62, 0.4) * smooth(z, 1.0, 1.2)
+        )
+        feet = smooth(np.cos(np.arctan2(y - 7.28, x - 0.38) * 26), 0.4, 1.0) * _blob(
+            p, (0.58, 7.27, 1.15), (0.07, 0.09, 0.2)
+        )
         colour *= 1 - (skin["lines"] * (0.13 * fold + 0.16 * feet))[:, None]
 
     make_up = person.make_up
     lips = tone * np.array([0.80, 0.42, 0.44] if person.monk < 6 else [0.85, 0.6, 0.62])
     colour = _mix(colour, lips, (0.25 + 0.3 * skin["redness"]) * lip_region(p))
     if make_up["lip_strength"]:
-        colour = _mix(colour, np.array(make_up["lips"]) * (0.4 + 0.6 * tone[0] / 0.5), make_up["lip_strength"] * lip_region(p))
+        colour = _mix(
+            colour,
+            np.array(make_up["lips"]) * (0.4 + 0.6 * tone[0] / 0.5),
+            make_up["lip_strength"] * lip_region(p),
+        )
     if make_up["shadow_strength"]:
         lid = _blob(p, (0.32, 7.385, 1.4), (0.15, 0.05, 0.25))
         colour = _mix(colour, np.array(make_up["shadow"]) * (0.3 + tone[0]), make_up["shadow_strength"] * lid)
     rim = np.sqrt(((x - 0.315) / 0.165) ** 2 + ((y - 7.285) / 0.085) ** 2)
-    colour = _mix(colour, np.full(3, 0.012), (0.10 + 0.45 * make_up["liner"]) * np.exp(-0.5 * ((rim - 0.95) / 0.13) ** 2) * (z > 1.2))
+    colour = _mix(
+        colour,
+        np.full(3, 0.012),
+        (0.10 + 0.45 * make_up["liner"]) * np.exp(-0.5 * ((rim - 0.95) / 0.13) ** 2) * (z > 1.2),
+    )
 
     # Brows, scalp, beard.
     brows = person.brows
-    colour = _mix(colour, np.array(brows["tint"]), np.clip(brows["strength"] * 1.6 * body.brow(brows["texture"]), 0, 1))
+    colour = _mix(
+        colour, np.array(brows["tint"]), np.clip(brows["strength"] * 1.6 * body.brow(brows["texture"]), 0, 1)
+    )
     hair = person.hair
     grain = rng.standard_normal(len(p), np.float32) * 0.7 + 0.5 * body.noise(seed + 4, 23.0)
     if hair["style"] != "bald":
@@ -242,8 +290,12 @@ def paint_skin(library: Library, body: BodyMap, person: Person) -> np.ndarray:
     beard = person.face_hair
     if beard["style"] != "none":
         cover = {"stubble": 0.42, "short beard": 0.85}.get(beard["style"], 0.97) * beard["density"] ** 0.5
-        patch = beard_region(p, beard["style"], beard["reach"]) * np.clip(cover * (1 + 0.22 * grain + 0.12 * body.noise(seed + 5, 4.0)), 0, 1)
-        colour = _mix(colour, np.array(beard["tint"]) * (1 + 0.25 * np.clip(grain, -1.5, 1.5))[:, None], patch)
+        patch = beard_region(p, beard["style"], beard["reach"]) * np.clip(
+            cover * (1 + 0.22 * grain + 0.12 * body.noise(seed + 5, 4.0)), 0, 1
+        )
+        colour = _mix(
+            colour, np.array(beard["tint"]) * (1 + 0.25 * np.clip(grain, -1.5, 1.5))[:, None], patch
+        )
     return body.sheet(np.clip(colour, 0.004, 0.9).astype(np.float32), tone)
 
 
@@ -251,7 +303,8 @@ def _mix(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return a + (b - a) * weight[:, None]
 
 
-# ---------------------------------------------------------------------------------------------------------- garments
+# -------------------------------------------------------------------------------------------------- garments
+
 
 def pattern(p: np.ndarray, kind: str, first, second, period: float, grain: np.ndarray) -> np.ndarray:
     """Cloth colours (N, 3) at places (N, 3)."""
@@ -262,7 +315,10 @@ def pattern(p: np.ndarray, kind: str, first, second, period: float, grain: np.nd
     elif kind == "vertical":
         share = smooth(np.cos((x + 0.3 * z) * 2 * np.pi / period), 0.5, 0.8)
     elif kind == "checks":
-        share = 0.5 * (smooth(np.cos(y * 2 * np.pi / period), -0.1, 0.1) + smooth(np.cos(x * 2 * np.pi / period), -0.1, 0.1))
+        share = 0.5 * (
+            smooth(np.cos(y * 2 * np.pi / period), -0.1, 0.1)
+            + smooth(np.cos(x * 2 * np.pi / period), -0.1, 0.1)
+        )
     elif kind == "ribbed":
         share = 0.5 + 0.5 * np.cos(np.arctan2(x, z - 0.4) * 60)
         second = first * 0.45

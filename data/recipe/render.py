@@ -2,9 +2,9 @@
 
     python data/recipe/render.py --assets DIR --out FOLDER --count 100 --seed 1
 
-writes FOLDER/00000.npz ... (key `rgb`: linear float16, side x side x 3, light skin under the key light about 0.4)
-and FOLDER/people.jsonl, one person a line. A second call renders only what is missing. Every file appears whole or
-not at all: it is written under another name and then renamed.
+writes FOLDER/00000.npz ... (key `rgb`: linear float16, side x side x 3, light skin under the key light about
+0.4) and FOLDER/people.jsonl, one person a line. A second call renders only what is missing.
+Every file appears whole or not at all: it is written under another name and then renamed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if __package__ in (None, ""):  # started as a file
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "recipe"
 
-from recipe.people import draw_person  # noqa: E402  (after the path is set)
+from recipe.people import Person, draw_person  # noqa: E402  (after the path is set)
 
 _wardrobe = None
 
@@ -71,8 +71,17 @@ def _render_one(job: tuple[str, int, int, int, int]) -> tuple[int, float]:
     return index, time.perf_counter() - start
 
 
-def render_people(assets_dir: str | Path, out_dir: str | Path, first: int, count: int, seed: int, side: int = 144,
-                  spp: int = 16, workers: int | None = None, progress: bool = True) -> list[Path]:
+def render_people(
+    assets_dir: str | Path,
+    out_dir: str | Path,
+    first: int,
+    count: int,
+    seed: int,
+    side: int = 144,
+    spp: int = 12,
+    workers: int | None = None,
+    progress: bool = True,
+) -> list[Path]:
     """Render the people first ... first + count - 1 of the population `seed`; skips what is there already.
 
     Args:
@@ -87,12 +96,25 @@ def render_people(assets_dir: str | Path, out_dir: str | Path, first: int, count
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     indices = range(first, first + count)
-    lines = "".join(draw_person(seed, index).to_json() + "\n" for index in indices)
+    people = {index: draw_person(seed, index) for index in indices}
+    listing = out / "people.jsonl"
+    if listing.is_file():
+        for line in listing.read_text(encoding="utf-8").splitlines():
+            known = Person.from_json(line)
+            if known.seed != seed:
+                raise ValueError(
+                    f"{listing}: holds people of seed {known.seed}, not {seed}; give each seed its own folder"
+                )
+            people.setdefault(known.index, known)
     part = out / f"people.jsonl.{os.getpid()}.part"
-    part.write_text(lines, encoding="utf-8")
-    os.replace(part, out / "people.jsonl")
+    part.write_text("".join(people[index].to_json() + "\n" for index in sorted(people)), encoding="utf-8")
+    os.replace(part, listing)
 
-    jobs = [(str(out), index, seed, side, spp) for index in indices if not is_finished(picture_path(out, index), side)]
+    jobs = [
+        (str(out), index, seed, side, spp)
+        for index in indices
+        if not is_finished(picture_path(out, index), side)
+    ]
     start = time.perf_counter()
     if jobs:
         workers = min(workers or os.cpu_count() or 1, len(jobs))
@@ -101,8 +123,11 @@ def render_people(assets_dir: str | Path, out_dir: str | Path, first: int, count
             for done, _ in enumerate(pool.imap_unordered(_render_one, jobs), 1):
                 if progress and (done % 20 == 0 or done == len(jobs)):
                     each = (time.perf_counter() - start) / done
-                    print(f"{done}/{len(jobs)} portraits, {each:.2f} s each, "
-                          f"{each * (len(jobs) - done) / 60:.0f} min to go", flush=True)
+                    print(
+                        f"{done}/{len(jobs)} portraits, {each:.2f} s each, "
+                        f"{each * (len(jobs) - done) / 60:.0f} min to go",
+                        flush=True,
+                    )
     return [picture_path(out, index) for index in indices]
 
 
@@ -115,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--side", type=int, default=144)
-    parser.add_argument("--spp", type=int, default=16, help="samples a pixel")
+    parser.add_argument("--spp", type=int, default=12, help="samples a pixel")
     parser.add_argument("--workers", type=int, default=None, help="processes; default one for each core")
     a = parser.parse_args(arguments)
     from recipe.assets import AssetError, Library
@@ -124,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         Library(a.assets)
         render_people(a.assets, a.out, a.first, a.count, a.seed, a.side, a.spp, a.workers)
-    except (AssetError, RenderError) as error:
+    except (AssetError, RenderError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,8 +1,11 @@
 """From a `Person` to a linear picture: build the meshes, light them, path-trace them with Mitsuba 3.
 
-The variant is `scalar_rgb`: it needs nothing but the wheel, and one process uses one core, so that a machine is
-filled by rendering several people at once. Few samples and Open Image Denoise (when the package `pyoidn` is there)
-make a portrait of 144 x 144 cost about two core-seconds.
+The variant is `scalar_rgb`: it needs nothing but the wheel, and one process uses one core, so that a machine
+is filled by rendering several people at once. With few samples and Open Image Denoise (used when the package
+`pyoidn` is there) a portrait of 144 x 144 costs about one and a half core-seconds.
+
+The volumetric integrator is used although there is no fog: it alone lets light through the transparent parts
+of hair and lashes on its way to the lamp; the plain one paints speckled shadows there.
 """
 
 from __future__ import annotations
@@ -15,7 +18,17 @@ import numpy as np
 from .assets import Library, Surface, make_surface, vertex_normals
 from .backdrop import paint_backdrop
 from .paint import (
-    LOWEST, SIDE, BodyMap, beard_region, ear_region, garment_cover, hat_cover, monk_albedo, paint_skin, pattern, smooth,
+    LOWEST,
+    SIDE,
+    BodyMap,
+    beard_region,
+    ear_region,
+    garment_cover,
+    hat_cover,
+    monk_albedo,
+    paint_skin,
+    pattern,
+    smooth,
 )
 from .people import ANCESTRIES, Person, draw_light
 
@@ -43,7 +56,8 @@ def _mitsuba():
     return mi
 
 
-# ------------------------------------------------------------------------------------------------------- the vertices
+# ---------------------------------------------------------------------------------------------- the vertices
+
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """Degrees → matrix (3, 3): roll about z, then pitch about x (positive looks up), then yaw about y."""
@@ -78,8 +92,11 @@ def pose(library: Library, person: Person, vertices: np.ndarray) -> np.ndarray:
     turned, spec = vertices.copy(), person.pose
     head_turn = np.clip(spec["yaw"] - spec["body_yaw"], -32, 32)
     gaze = person.eyes["gaze"]
-    look = rotation(-(spec["body_yaw"] + head_turn) * person.eyes["follow"] + gaze[0],
-                    float(np.clip(-spec["pitch"] * person.eyes["follow"] + gaze[1], -8, 8)), 0)
+    look = rotation(
+        -(spec["body_yaw"] + head_turn) * person.eyes["follow"] + gaze[0],
+        float(np.clip(-spec["pitch"] * person.eyes["follow"] + gaze[1], -8, 8)),
+        0,
+    )
     for side in "lr":
         eye = library.base.group_vertices(f"helper-{side}-eye")
         centre = (turned[eye].min(0) + turned[eye].max(0)) / 2
@@ -92,7 +109,8 @@ def pose(library: Library, person: Person, vertices: np.ndarray) -> np.ndarray:
     return ((turned - axis) @ rotation(spec["body_yaw"], 0, 0).T + axis).astype(np.float32)
 
 
-# ---------------------------------------------------------------------------------------------------------- the parts
+# ------------------------------------------------------------------------------------------------- the parts
+
 
 @dataclass
 class Part:
@@ -123,8 +141,12 @@ def _bitmap(values: np.ndarray) -> dict:
     mi = _mitsuba()
     if values.ndim == 2:
         values = values[..., None]
-    return {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(values, np.float32)), "raw": True,
-            "wrap_mode": "clamp"}
+    return {
+        "type": "bitmap",
+        "bitmap": mi.Bitmap(np.ascontiguousarray(values, np.float32)),
+        "raw": True,
+        "wrap_mode": "clamp",
+    }
 
 
 def _rgb(values) -> dict:
@@ -139,8 +161,14 @@ def _masked(bsdf: dict, opacity) -> dict:
     return {"type": "mask", "opacity": opacity, "inner": bsdf}
 
 
-def _surface_part(name: str, vertices: np.ndarray, surface: Surface, faces_of: np.ndarray, bsdf: dict,
-                  keep: np.ndarray | None = None) -> Part:
+def _surface_part(
+    name: str,
+    vertices: np.ndarray,
+    surface: Surface,
+    faces_of: np.ndarray,
+    bsdf: dict,
+    keep: np.ndarray | None = None,
+) -> Part:
     normals = vertex_normals(vertices, faces_of)[surface.source]
     faces = surface.faces if keep is None else surface.faces[keep]
     return Part(name, vertices[surface.source], normals, surface.uv, faces, bsdf)
@@ -158,19 +186,25 @@ def build_parts(wardrobe: Wardrobe, person: Person) -> tuple[list[Part], np.ndar
     if beard["style"] in ("full beard", "goatee", "short beard"):
         thick = {"full beard": 0.10, "goatee": 0.06, "short beard": 0.025}[beard["style"]] * beard["density"]
         grow = beard_region(rest, beard["style"], beard["reach"]) * (rest[:, 1] < 6.78)
-        shape = shape + vertex_normals(shape, wardrobe.body_faces) * (thick * grow)[:, None].astype(np.float32)
+        shape = shape + vertex_normals(shape, wardrobe.body_faces) * (thick * grow)[:, None].astype(
+            np.float32
+        )
     if person.hair["style"] == "buzz":
         from .paint import scalp_region
 
-        shape = shape + vertex_normals(shape, wardrobe.body_faces) * (0.03 * scalp_region(rest))[:, None].astype(np.float32)
+        shape = shape + vertex_normals(shape, wardrobe.body_faces) * (0.03 * scalp_region(rest))[
+            :, None
+        ].astype(np.float32)
     vertices = pose(library, person, shape)
 
     parts: list[Part] = []
     clothes = _clothes(wardrobe, person, vertices)
     hidden = clothes[1]
     skin_bsdf = {
-        "type": "principled", "base_color": _bitmap(paint_skin(library, body, person)),
-        "roughness": person.skin["roughness"], "specular": person.skin["shine"],
+        "type": "principled",
+        "base_color": _bitmap(paint_skin(library, body, person)),
+        "roughness": person.skin["roughness"],
+        "specular": person.skin["shine"],
     }
     keep = None
     if len(hidden):
@@ -196,25 +230,44 @@ def _eyes_teeth_lashes(wardrobe: Wardrobe, person: Person, vertices: np.ndarray)
     colour = texture[..., :3]
     grey = colour.mean(-1, keepdims=True)
     iris = smooth((colour.max(-1) - colour.min(-1)) / np.maximum(colour.max(-1), 1e-3), 0.25, 0.5)[..., None]
-    colour = (colour * 0.7 + grey * 0.3) * (person.eyes["brightness"] + (person.eyes["iris"] - person.eyes["brightness"]) * iris)
+    colour = (colour * 0.7 + grey * 0.3) * (
+        person.eyes["brightness"] + (person.eyes["iris"] - person.eyes["brightness"]) * iris
+    )
     corners = np.clip((surface.uv * TEXTURE).astype(int), 0, TEXTURE - 1)
     seen = texture[corners[:, 1], corners[:, 0], 3] > 0.5  # the transparent cornea would only cast a shadow
-    eyes = {"type": "roughplastic", "diffuse_reflectance": _bitmap(np.clip(colour, 0.003, 0.42)), "alpha": 0.06,
-            "int_ior": 1.45}
-    out.append(_surface_part("eyes", proxy.fit(vertices), surface, mesh.faces, eyes, seen[surface.faces].all(1)))
+    eyes = {
+        "type": "roughplastic",
+        "diffuse_reflectance": _bitmap(np.clip(colour, 0.003, 0.42)),
+        "alpha": 0.06,
+        "int_ior": 1.45,
+    }
+    out.append(
+        _surface_part("eyes", proxy.fit(vertices), surface, mesh.faces, eyes, seen[surface.faces].all(1))
+    )
 
     if person.units.get("mouth-open", 0) + person.units.get("mouth-parling", 0) > 0.05:
         proxy, mesh, surface = library.proxy("teeth/teeth_base/teeth_base.mhclo")
         colour = np.clip(library.texture("teeth/teeth_base/teeth.png", TEXTURE)[..., :3] * 0.75, 0.01, 0.75)
         teeth = {"type": "roughplastic", "diffuse_reflectance": _bitmap(colour), "alpha": 0.15}
-        out.append(_surface_part("teeth", proxy.fit(vertices), surface, mesh.faces, {"type": "twosided", "inner": teeth}))
+        out.append(
+            _surface_part(
+                "teeth", proxy.fit(vertices), surface, mesh.faces, {"type": "twosided", "inner": teeth}
+            )
+        )
 
     number = person.brows["lashes"]
     name = f"eyelashes/eyelashes{number:02d}/eyelashes{number:02d}"
     proxy, mesh, surface = library.proxy(f"{name}.mhclo")
     opacity = library.texture(f"{name}.png", TEXTURE)[..., 3] * (0.95 if person.female else 0.5)
-    out.append(_surface_part("lashes", proxy.fit(vertices), surface, mesh.faces,
-                             _masked(_cloth(_rgb((0.012, 0.010, 0.009))), _bitmap(opacity))))
+    out.append(
+        _surface_part(
+            "lashes",
+            proxy.fit(vertices),
+            surface,
+            mesh.faces,
+            _masked(_cloth(_rgb((0.012, 0.010, 0.009))), _bitmap(opacity)),
+        )
+    )
     return out
 
 
@@ -229,9 +282,16 @@ def _hair(wardrobe: Wardrobe, person: Person, vertices: np.ndarray) -> Part:
     streaks = np.repeat(rng.standard_normal((1, TEXTURE // 4)), 4, 1) * hair["streaks"] * 0.4
     shade = np.clip(light, 0.12, 3.5) ** (1.0 * hair["contrast"]) * np.exp(streaks)
     colour = np.clip(shade[..., None] * np.array(hair["tint"]), 0.003, 0.85)
-    bsdf = {"type": "twosided", "inner": {"type": "roughplastic", "diffuse_reflectance": _bitmap(colour),
-                                          "alpha": hair["gloss"], "int_ior": 1.35,
-                                          "specular_reflectance": _rgb(0.35 + 0.5 * np.array(hair["tint"]))}}
+    bsdf = {
+        "type": "twosided",
+        "inner": {
+            "type": "roughplastic",
+            "diffuse_reflectance": _bitmap(colour),
+            "alpha": hair["gloss"],
+            "int_ior": 1.35,
+            "specular_reflectance": _rgb(0.35 + 0.5 * np.array(hair["tint"])),
+        },
+    }
     bsdf = _masked(bsdf, _bitmap(smooth(texture[..., 3], 0.05, 0.85)))
     return _surface_part(hair["style"], _restyle(library, person, vertices, proxy), surface, mesh.faces, bsdf)
 
@@ -263,8 +323,14 @@ def _restyle(library: Library, person: Person, vertices: np.ndarray, proxy) -> n
     return (own @ frame + origin).astype(np.float32)
 
 
-def _shell(wardrobe: Wardrobe, name: str, vertices: np.ndarray, offset: np.ndarray, cover: np.ndarray,
-           colour: np.ndarray) -> Part:
+def _shell(
+    wardrobe: Wardrobe,
+    name: str,
+    vertices: np.ndarray,
+    offset: np.ndarray,
+    cover: np.ndarray,
+    colour: np.ndarray,
+) -> Part:
     """A layer over the body: its faces moved out along the normals, seen only where `cover` (K,) says so."""
     normals = vertex_normals(vertices, wardrobe.body_faces)
     moved = vertices + normals * offset[:, None].astype(np.float32)
@@ -300,7 +366,9 @@ def _clothes(wardrobe: Wardrobe, person: Person, vertices: np.ndarray) -> tuple[
     p, rest = body.place, library.base.vertices
     kind = "tee" if clothes["kind"] == "hoodie" else clothes["kind"]
     cover = garment_cover(p, kind, clothes["collar"])
-    colour = pattern(p, clothes["pattern"], clothes["colour"], clothes["second"], clothes["period"], body.noise(3, 9.0))
+    colour = pattern(
+        p, clothes["pattern"], clothes["colour"], clothes["second"], clothes["period"], body.noise(3, 9.0)
+    )
     offset = np.full(len(rest), 0.05)
     if clothes["kind"] in ("hoodie", "turtleneck"):
         offset = offset + 0.06 * smooth(rest[:, 1], 5.2, 5.7)
@@ -335,13 +403,18 @@ def tube(points: np.ndarray, radius: float, closed: bool, sides: int = 7) -> tup
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     v = np.cross(along, u)
     angle = np.arange(sides) / sides * 2 * np.pi
-    ring = points[:, None] + radius * (np.cos(angle)[None, :, None] * u[:, None] + np.sin(angle)[None, :, None] * v[:, None])
+    ring = points[:, None] + radius * (
+        np.cos(angle)[None, :, None] * u[:, None] + np.sin(angle)[None, :, None] * v[:, None]
+    )
     faces = []
     for i in range(n if closed else n - 1):
         j = (i + 1) % n
         for k in range(sides):
             m = (k + 1) % sides
-            faces += [(i * sides + k, j * sides + k, j * sides + m), (i * sides + k, j * sides + m, i * sides + m)]
+            faces += [
+                (i * sides + k, j * sides + k, j * sides + m),
+                (i * sides + k, j * sides + m, i * sides + m),
+            ]
     return ring.reshape(-1, 3).astype(np.float32), np.array(faces, np.int32)
 
 
@@ -359,14 +432,30 @@ def _glasses(library: Library, person: Person, vertices: np.ndarray) -> list[Par
     middle = (eyes[0] + eyes[1]) / 2
     ears = ear_region(library.base.vertices) > 0.5
     bridge = (vertices[132] - middle) @ z  # the root of the nose
-    front = max(bridge, *[float(((vertices[library.base.group_vertices(f"helper-{s}-eye")] - middle) @ z).max()) for s in "lr"])
+    front = max(
+        bridge,
+        *[
+            float(((vertices[library.base.group_vertices(f"helper-{s}-eye")] - middle) @ z).max())
+            for s in "lr"
+        ],
+    )
     front += 0.10
-    power, wide, high = {"round": (2, 0.235, 0.225), "oval": (2.2, 0.26, 0.19), "square": (4.5, 0.26, 0.205),
-                         "wide": (5, 0.285, 0.16), "pilot": (2.6, 0.285, 0.235)}[spec["shape"]]
+    power, wide, high = {
+        "round": (2, 0.235, 0.225),
+        "oval": (2.2, 0.26, 0.19),
+        "square": (4.5, 0.26, 0.205),
+        "wide": (5, 0.285, 0.16),
+        "pilot": (2.6, 0.285, 0.235),
+    }[spec["shape"]]
     wide, high = wide * spec["size"], high * spec["size"]
     angle = np.arange(40) / 40 * 2 * np.pi
-    outline = np.stack([wide * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2 / power),
-                        high * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 / power)], 1)
+    outline = np.stack(
+        [
+            wide * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2 / power),
+            high * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 / power),
+        ],
+        1,
+    )
     pieces, panes = [], []
     half = max(apart / 2, wide + 0.06)
 
@@ -382,20 +471,45 @@ def _glasses(library: Library, person: Person, vertices: np.ndarray) -> list[Par
         ear = 0.92 * float(np.abs((vertices[ears] - middle) @ x).max())
         start = half + wide
         steps = np.linspace(0, 1, 10)
-        arm = place(sign * (start + (ear - start) * np.minimum(steps * 1.5, 1)),
-                    0.06 - spec["low"] + 0 * steps, front - 0.10 * start ** 2 - steps * 1.15)
+        arm = place(
+            sign * (start + (ear - start) * np.minimum(steps * 1.5, 1)),
+            0.06 - spec["low"] + 0 * steps,
+            front - 0.10 * start**2 - steps * 1.15,
+        )
         pieces.append(tube(arm, spec["thickness"] * 0.8, False))
     t = np.linspace(-1, 1, 8)
     gap = half - wide
-    pieces.append(tube(place(t * gap, 0.05 + 0.03 * (1 - t ** 2) - spec["low"], front + 0 * t), spec["thickness"] * 0.9, False))
+    pieces.append(
+        tube(
+            place(t * gap, 0.05 + 0.03 * (1 - t**2) - spec["low"], front + 0 * t),
+            spec["thickness"] * 0.9,
+            False,
+        )
+    )
     rough = 0.12 if spec["metal"] else 0.2
-    frame = {"type": "twosided", "inner": {"type": "roughplastic", "diffuse_reflectance": _rgb(spec["colour"]), "alpha": rough}}
+    frame = {
+        "type": "twosided",
+        "inner": {"type": "roughplastic", "diffuse_reflectance": _rgb(spec["colour"]), "alpha": rough},
+    }
     if spec["metal"]:
-        frame = {"type": "twosided", "inner": {"type": "roughconductor", "alpha": 0.2,
-                                               "specular_reflectance": _rgb(np.array(spec["colour"]) * 0.6 + 0.35)}}
+        frame = {
+            "type": "twosided",
+            "inner": {
+                "type": "roughconductor",
+                "alpha": 0.2,
+                "specular_reflectance": _rgb(np.array(spec["colour"]) * 0.6 + 0.12),
+            },
+        }
     out = [_plain_part("frame", pieces, frame)]
     if spec["tinted"]:
-        dark = {"type": "twosided", "inner": {"type": "roughplastic", "diffuse_reflectance": _rgb((0.012, 0.012, 0.013)), "alpha": 0.06}}
+        dark = {
+            "type": "twosided",
+            "inner": {
+                "type": "roughplastic",
+                "diffuse_reflectance": _rgb((0.012, 0.012, 0.013)),
+                "alpha": 0.06,
+            },
+        }
         out.append(_plain_part("panes", panes, _masked(dark, 0.88)))
     return out
 
@@ -407,14 +521,26 @@ def _plain_part(name: str, pieces: list[tuple[np.ndarray, np.ndarray]], bsdf: di
         faces.append(f + start)
         start += len(p)
     positions, faces = np.concatenate(positions), np.concatenate(faces)
-    return Part(name, positions, vertex_normals(positions, faces), np.zeros((len(positions), 2), np.float32), faces, bsdf)
+    return Part(
+        name,
+        positions,
+        vertex_normals(positions, faces),
+        np.zeros((len(positions), 2), np.float32),
+        faces,
+        bsdf,
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------- the light
+# ------------------------------------------------------------------------------------------------- the light
+
 
 def _kelvin(warmth: float) -> np.ndarray:
     """A light colour: warmth -1 is blue shade, 0 white, 1 a bulb."""
-    return np.array([1 + 0.28 * warmth, 1.0, 1 - 0.42 * warmth]) if warmth > 0 else np.array([1 + 0.2 * warmth, 1 + 0.05 * warmth, 1 - 0.22 * warmth])
+    return (
+        np.array([1 + 0.28 * warmth, 1.0, 1 - 0.42 * warmth])
+        if warmth > 0
+        else np.array([1 + 0.2 * warmth, 1 + 0.05 * warmth, 1 - 0.22 * warmth])
+    )
 
 
 def _direction(azimuth: float, elevation: float) -> np.ndarray:
@@ -426,7 +552,7 @@ def _direction(azimuth: float, elevation: float) -> np.ndarray:
 def build_light(spec: dict) -> tuple[list[tuple[np.ndarray, float, float, np.ndarray]], np.ndarray]:
     """A light set-up: lamps (direction, distance, half size, irradiance RGB at the head) and a surround.
 
-    The surround is a linear image (32, 64, 3) of radiance, top row up; the key light's irradiance is about pi.
+    The surround is a linear image (32, 64, 3) of radiance, top row up; the key light gives about pi.
     """
     u, side = spec["azimuth"], spec["side"]
     up = np.linspace(1, -1, 32)[:, None, None]  # +1 overhead
@@ -437,32 +563,60 @@ def build_light(spec: dict) -> tuple[list[tuple[np.ndarray, float, float, np.nda
     lamps = []
     room = flat * (0.65 + 0.35 * up) * np.ones((32, 64, 1))
     if kind == "studio":
-        lamps.append((_direction(side * (20 + 35 * u), 15 + 30 * spec["height"]), 11.0, 1.2 + 2 * spec["size"], key))
+        lamps.append(
+            (_direction(side * (20 + 35 * u), 15 + 30 * spec["height"]), 11.0, 1.2 + 2 * spec["size"], key)
+        )
         lamps.append((_direction(-side * 55, 10), 14.0, 3.0, key * (0.08 + 0.3 * r)))
         lamps.append((_direction(-side * 140, 25), 12.0, 1.2, key * 1.2 * spec["rim"]))
         surround = room * (0.06 + 0.12 * r)
     elif kind == "soft box":
-        lamps.append((_direction(side * (5 + 45 * u), 10 + 30 * spec["height"]), 9.0, 3.0 + 2 * spec["size"], key))
+        lamps.append(
+            (_direction(side * (5 + 45 * u), 10 + 30 * spec["height"]), 9.0, 3.0 + 2 * spec["size"], key)
+        )
         surround = room * (0.15 + 0.35 * r)
     elif kind == "window":
         cool = _kelvin(-0.5 + 0.3 * spec["warmth"])
-        lamps.append((_direction(side * (50 + 35 * u), 5 + 15 * spec["height"]), 9.0, 3.5 + 2 * spec["size"], cool * math.pi))
+        lamps.append(
+            (
+                _direction(side * (50 + 35 * u), 5 + 15 * spec["height"]),
+                9.0,
+                3.5 + 2 * spec["size"],
+                cool * math.pi,
+            )
+        )
         surround = room * _kelvin(0.25) * (0.12 + 0.3 * r)
     elif kind == "overcast":
-        surround = np.array([0.92, 0.98, 1.06]) * (0.25 + 0.75 * smooth(up, -0.3, 0.6)) * (1 + 0.3 * side * np.sin(around * math.pi))
+        surround = (
+            np.array([0.92, 0.98, 1.06])
+            * (0.25 + 0.75 * smooth(up, -0.3, 0.6))
+            * (1 + 0.3 * side * np.sin(around * math.pi))
+        )
         lamps.append((_direction(side * 60 * u, 45), 14.0, 5.0, key * 0.35))
     elif kind in ("sun", "golden hour"):
         low = kind == "golden hour"
         height = 8 + 14 * spec["height"] if low else 25 + 30 * spec["height"]
         tint = np.array([1.35, 0.92, 0.5]) if low else np.array([1.08, 1.0, 0.88])
         away = side * (25 + 100 * u) if low else side * (15 + 60 * u)
-        lamps.append((_direction(away, height), 30.0, 0.9 + 1.3 * spec["size"], tint * math.pi * (0.8 + 0.5 * r)))
+        lamps.append(
+            (_direction(away, height), 30.0, 0.9 + 1.3 * spec["size"], tint * math.pi * (0.8 + 0.5 * r))
+        )
         sky = np.array([0.62, 0.8, 1.1]) if not low else np.array([0.75, 0.75, 0.9])
         ground = np.array([0.35, 0.33, 0.25])
-        surround = (0.42 * sky * smooth(up, -0.1, 0.2) + 0.30 * ground * smooth(up, 0.1, -0.2)) * np.ones((1, 64, 1)) * (0.7 + 0.8 * (1 - r))
+        surround = (
+            (0.42 * sky * smooth(up, -0.1, 0.2) + 0.30 * ground * smooth(up, 0.1, -0.2))
+            * np.ones((1, 64, 1))
+            * (0.7 + 0.8 * (1 - r))
+        )
     elif kind == "indoor warm":
         warm = _kelvin(0.35 + 0.5 * abs(spec["warmth"]))
-        lamps.append((_direction(side * (15 + 40 * u), 40 + 15 * spec["height"]), 10.0, 1.0 + spec["size"], warm * math.pi))
+        lamps.append(
+            (
+                _direction(side * (15 + 40 * u), 40 + 15 * spec["height"]),
+                10.0,
+                1.0 + spec["size"],
+                warm * math.pi,
+            )
+        )
         lamps.append((_direction(-side * (45 + 45 * u), 30), 14.0, 1.5, warm * math.pi * (0.2 + 0.4 * r)))
         surround = room * _kelvin(0.4) * (0.15 + 0.25 * r)
     elif kind == "flash":
@@ -470,19 +624,33 @@ def build_light(spec: dict) -> tuple[list[tuple[np.ndarray, float, float, np.nda
         surround = room * (0.08 + 0.15 * r)
     else:  # split: two coloured sides
         lamps.append((_direction(side * (50 + 25 * u), 12), 10.0, 2.0, key * np.array([1.1, 0.95, 0.8])))
-        lamps.append((_direction(-side * (55 + 25 * u), 12), 10.0, 2.0, key * np.array([0.6, 0.8, 1.2]) * (0.3 + 0.5 * r)))
+        lamps.append(
+            (
+                _direction(-side * (55 + 25 * u), 12),
+                10.0,
+                2.0,
+                key * np.array([0.6, 0.8, 1.2]) * (0.3 + 0.5 * r),
+            )
+        )
         surround = room * (0.08 + 0.12 * r)
     return lamps, np.ascontiguousarray(np.broadcast_to(surround, (32, 64, 3)), np.float32)
 
 
-# --------------------------------------------------------------------------------------------------------- the picture
+# ----------------------------------------------------------------------------------------------- the picture
+
 
 def _mesh(part: Part):
     mi = _mitsuba()
     props = mi.Properties()
     props["bsdf"] = mi.load_dict(part.bsdf)
-    mesh = mi.Mesh(part.name, len(part.positions), len(part.faces), has_vertex_normals=True,
-                   has_vertex_texcoords=True, props=props)
+    mesh = mi.Mesh(
+        part.name,
+        len(part.positions),
+        len(part.faces),
+        has_vertex_normals=True,
+        has_vertex_texcoords=True,
+        props=props,
+    )
     params = mi.traverse(mesh)
     params["vertex_positions"] = np.ravel(part.positions).astype(np.float32)
     params["vertex_normals"] = np.ravel(part.normals).astype(np.float32)
@@ -502,7 +670,7 @@ def denoise(colour: np.ndarray, albedo: np.ndarray, normal: np.ndarray) -> np.nd
     return np.asarray(pyoidn.denoise(colour, albedo=albedo, normal=normal, hdr=True, clean_aux=True))
 
 
-def render_person(wardrobe: Wardrobe, person: Person, side: int = 144, spp: int = 20) -> np.ndarray:
+def render_person(wardrobe: Wardrobe, person: Person, side: int = 144, spp: int = 12) -> np.ndarray:
     """Path-trace a person: linear float32 RGB (side, side, 3), light skin under the key light about 0.4.
 
     A picture that is black, blown out or not finite is rendered again under another light, drawn from the
@@ -518,14 +686,18 @@ def render_person(wardrobe: Wardrobe, person: Person, side: int = 144, spp: int 
         if not np.isfinite(picture).all():
             reason = "values that are not numbers"
             continue
-        middle = picture[side // 4: -side // 4, side // 4: -side // 4].mean()
+        middle = picture[side // 4 : -side // 4, side // 4 : -side // 4].mean()
         if 0.02 < middle < 1.2:
             return picture
         reason = f"a mean of {middle:.4f}"
-    raise RenderError(f"person {person.index} of seed {person.seed}: no usable picture under five lights ({reason})")
+    raise RenderError(
+        f"person {person.index} of seed {person.seed}: no usable picture under five lights ({reason})"
+    )
 
 
-def _trace(meshes: list, vertices: np.ndarray, person: Person, light: dict, side: int, spp: int, attempt: int) -> np.ndarray:
+def _trace(
+    meshes: list, vertices: np.ndarray, person: Person, light: dict, side: int, spp: int, attempt: int
+) -> np.ndarray:
     mi = _mitsuba()
     t = mi.ScalarTransform4f
     spec = person.pose
@@ -538,13 +710,31 @@ def _trace(meshes: list, vertices: np.ndarray, person: Person, light: dict, side
     origin = aim + towards * distance
     scene = {
         "type": "scene",
-        "integrator": {"type": "aov", "aovs": "albedo:albedo,normal:sh_normal",
-                       "inner": {"type": "volpath", "max_depth": 5, "hide_emitters": True}},
+        "integrator": {
+            "type": "aov",
+            "aovs": "albedo:albedo,normal:sh_normal",
+            "inner": {"type": "volpath", "max_depth": 5, "hide_emitters": True},
+        },
         "sensor": {
-            "type": "perspective", "fov": math.degrees(2 * math.atan(height / 2 / distance)), "near_clip": 0.5, "far_clip": 1000,
-            "to_world": t().look_at(origin=[float(v) for v in origin], target=[float(v) for v in aim], up=[0, 1, 0]),
-            "film": {"type": "hdrfilm", "width": side, "height": side, "pixel_format": "rgba", "rfilter": {"type": "box"}},
-            "sampler": {"type": "multijitter", "sample_count": spp, "seed": 1000 * attempt + person.index % 1000},
+            "type": "perspective",
+            "fov": math.degrees(2 * math.atan(height / 2 / distance)),
+            "near_clip": 0.5,
+            "far_clip": 1000,
+            "to_world": t().look_at(
+                origin=[float(v) for v in origin], target=[float(v) for v in aim], up=[0, 1, 0]
+            ),
+            "film": {
+                "type": "hdrfilm",
+                "width": side,
+                "height": side,
+                "pixel_format": "rgba",
+                "rfilter": {"type": "box"},
+            },
+            "sampler": {
+                "type": "multijitter",
+                "sample_count": spp,
+                "seed": 1000 * attempt + person.index % 1000,
+            },
         },
     }
     lamps, surround = build_light(light)
@@ -552,14 +742,20 @@ def _trace(meshes: list, vertices: np.ndarray, person: Person, light: dict, side
     centre = vertices[132] - [0, 0, 0.5]
     for k, (direction, away, half, irradiance) in enumerate(lamps):
         at = centre + direction * away
-        radiance = irradiance * away ** 2 / (4 * half ** 2)
+        radiance = irradiance * away**2 / (4 * half**2)
         scene[f"lamp{k}"] = {
-            "type": "rectangle", "to_world": t().look_at(origin=[float(v) for v in at], target=[float(v) for v in centre], up=[0, 1, 0.01]) @ t().scale([half, half, 1]),
+            "type": "rectangle",
+            "to_world": t().look_at(
+                origin=[float(v) for v in at], target=[float(v) for v in centre], up=[0, 1, 0.01]
+            )
+            @ t().scale([half, half, 1]),
             "emitter": {"type": "area", "radiance": {"type": "rgb", "value": [float(v) for v in radiance]}},
         }
     for k, mesh in enumerate(meshes):
         scene[f"part{k}"] = mesh
-    raw = np.array(mi.render(mi.load_dict(scene), spp=spp, seed=1000 * attempt + person.index % 1000), np.float32)
+    raw = np.array(
+        mi.render(mi.load_dict(scene), spp=spp, seed=1000 * attempt + person.index % 1000), np.float32
+    )
     colour, alpha, albedo, normal = raw[..., :3], np.clip(raw[..., 3:4], 0, 1), raw[..., 4:7], raw[..., 7:10]
 
     # Exposure: what irradiance reaches the face? (radiance over albedo, near the middle of the picture)
