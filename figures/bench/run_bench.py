@@ -94,7 +94,8 @@ def training_rows(runs: int) -> list[dict]:
 
     with_attention, without = step(facenest()), step(facenest(branches=(), fusion="none"))
     ours, peer = alternate(with_attention, without, runs)
-    return [row("training step at 64 px: attention on against off", 32 / ours, 32 / peer, "images/s", True, runs)]
+    name = "training step at 64 px: attention on against off"
+    return [row(name, 32 / ours, 32 / peer, "images/s", True, runs)]
 
 
 def reference_rows(runs: int) -> list[dict]:
@@ -125,14 +126,18 @@ def import_row(runs: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5, help="runs of each side (default 5)")
     options = parser.parse_args()
     torch.manual_seed(0)
     rows = [import_row(options.runs)]
     for part in (data_rows, training_rows, reference_rows):
         rows += part(options.runs)
-    machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine = {
+        "processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
+    }  # fmt: skip
     part = HERE / "bench.json.part"
     part.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     os.replace(part, HERE / "bench.json")
