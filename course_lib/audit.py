@@ -94,7 +94,7 @@ def jpeg_table(path: Path) -> np.ndarray:
 # ---- the audit ----
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditReport:
     """What `audit` found. Printing it, or putting it last in a notebook cell, shows table and verdict.
 
@@ -117,7 +117,7 @@ class AuditReport:
         shown["note"] = self.table["note"]
         return shown.rename(columns={"name": "shortcut", "auc": "test AUC", "low": "from", "high": "to"})
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.shown().to_string(index=False)}\n\n{self.verdict}"
 
     def _repr_html_(self) -> str:
