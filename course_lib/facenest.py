@@ -20,7 +20,6 @@ from .layers import (
     BRANCHES,
     FUSION_MODES,
     AdaptivelyWeightedMultiScaleAttention,
-    GLCSAttention,
     ResidualBlock,
     require_feature_map,
 )
@@ -96,16 +95,20 @@ def _is_count(value: Any) -> bool:
 class FaceNeSt(nn.Module):
     """Images B x 3 x H x W -> logits of *fake*, shape (B,); `torch.sigmoid` of them is P(fake).
 
-    Images are floats, normalised by `(x / 255 - 0.5) / 0.25` to about -2..2, of any height and width from 32 up: the
-    network is convolutional throughout, so it trains on crops and judges whole images.
+    Images are floats, normalised by `(x / 255 - 0.5) / 0.25` to about -2..2, of any height and width from 32 up:
+    the network is convolutional throughout, so it trains on crops and judges whole images.
 
-    With `return_details=True` it returns `(logit, details)`:
+    A stem, four stages of residual blocks (four scales), attention and fusion over the four, a head. The trunk
+    never sees the attention, only the fusion does, as in the published layout.
+
+    With `return_details=True` it returns `(logit, details)`. S is the side of one cell: 8 pixels times
+    `stem_stride`; h = ceil(H / S), w = ceil(W / S).
 
     - details["scale_weights"]: B x 4, how much each scale counted, finest first
-    - details["maps"]: four tensors B x h x w in [0, 1], what spatial attention asked for at each scale: the mean of
-      its local and its global map; 0.5 is "no opinion", and is what a scale without spatial attention shows
+    - details["maps"]: four tensors B x h x w in [0, 1], what spatial attention asked for at each scale: the mean
+      of its local and its global map. 0.5 is "no opinion", and is what a scale without spatial attention shows
     - details["local_maps"], details["global_maps"]: the two apart, each four tensors or None
-    - details["features"]: the four feature maps after attention, B x C_i x H_i x W_i
+    - details["features"]: the four feature maps of the trunk, B x C_i x H_i x W_i
     """
 
     def __init__(self, config: FaceNeStConfig | None = None) -> None:
@@ -117,25 +120,24 @@ class FaceNeSt(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], kernel, stride=config.stem_stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(widths[0]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.stages = nn.ModuleList()
-        self.attention = nn.ModuleList()
         channels = widths[0]
         for i, (width, depth) in enumerate(zip(widths, config.depths, strict=True)):
             blocks = []
             for j in range(depth):
+                # The first block of each stage but the first halves the side.
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(ResidualBlock(channels, width, stride, config.residual))
                 channels = width
             self.stages.append(nn.Sequential(*blocks))
-            # All attention maps are made at a quarter of the image's resolution or less.
-            pool = max(1, 4 // (config.stem_stride * 2**i))
-            self.attention.append(GLCSAttention(width, config.branches, config.reduced, config.grid, pool))
-        self.fusion = AdaptivelyWeightedMultiScaleAttention(widths, config.fusion_width, config.fusion)
+        self.fusion = AdaptivelyWeightedMultiScaleAttention(
+            widths, config.fusion_width, config.fusion, config.branches, config.reduced, config.grid
+        )
         self.head = nn.Sequential(
             nn.BatchNorm1d(config.fusion_width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Dropout(config.dropout),
             nn.Linear(config.fusion_width, 1),
         )
@@ -143,18 +145,15 @@ class FaceNeSt(nn.Module):
     def forward(self, x: Tensor, return_details: bool = False) -> Tensor | tuple[Tensor, dict[str, Any]]:
         self.check_input(x)
         x = self.stem(x)
-        features, maps = [], []
-        for stage, attention in zip(self.stages, self.attention, strict=True):
-            x, seen = attention(stage(x), return_maps=True)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
             features.append(x)
-            maps.append(seen)
-        fused, scale_weights = self.fusion(features)
+        fused, scale_weights, maps = self.fusion(features, return_maps=True)
         logit = self.head(fused).squeeze(-1)
         if not return_details:
             return logit
-        details: dict[str, Any] = {"scale_weights": scale_weights, "features": features}
-        details.update(spatial_maps(features, maps))
-        return logit, details
+        return logit, {"scale_weights": scale_weights, "features": features, **place_maps(features, maps)}
 
     def check_input(self, x: Tensor) -> None:
         """Raise `ModelInputError` unless `x` is a float batch B x 3 x H x W with sides of at least 32."""
@@ -172,17 +171,23 @@ class FaceNeSt(nn.Module):
             )
 
 
-def spatial_maps(features: list[Tensor], maps: list[dict[str, Tensor]]) -> dict[str, list[Tensor | None]]:
-    """Per scale, the local and global spatial maps and their mean, each B x h x w (see `FaceNeSt`)."""
-    result: dict[str, list[Tensor | None]] = {"maps": [], "local_maps": [], "global_maps": []}
-    for x, seen in zip(features, maps, strict=True):
-        local, wide = (seen[name].squeeze(1) if name in seen else None for name in ("ls", "gs"))
-        present = [m for m in (local, wide) if m is not None]
-        mean = sum(present) / len(present) if present else torch.full_like(x[:, 0], 0.5)
-        result["maps"].append(mean)
-        result["local_maps"].append(local)
-        result["global_maps"].append(wide)
-    return result
+def place_maps(features: list[Tensor], maps: dict[str, Tensor]) -> dict[str, list[Tensor | None]]:
+    """The place maps of the fusion, taken apart by scale: B x h x w each (see `FaceNeSt`)."""
+    scales, last = len(features), features[-1]
+    batch = last.shape[0]
+
+    def by_scale(name: str) -> list[Tensor | None]:
+        if name not in maps:
+            return [None] * scales
+        found = list(maps[name].squeeze(1).split(batch))
+        return [None] * (scales - len(found)) + found  # with fusion="none" there is only the last scale's
+
+    local, wide = by_scale("ls"), by_scale("gs")
+    mean = []
+    for pair in zip(local, wide, strict=True):
+        on = [m for m in pair if m is not None]
+        mean.append(sum(on) / len(on) if on else torch.full_like(last[:, 0], 0.5))
+    return {"maps": mean, "local_maps": local, "global_maps": wide}
 
 
 def facenest(**overrides: Any) -> FaceNeSt:

@@ -71,11 +71,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         require_feature_map(x, self.in_channels, "ResidualBlock")
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         if self.shortcut is not None:
             out = out + self.shortcut(x)
-        return F.relu(out)
+        return F.relu(out, inplace=True)
 
 
 def make_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -110,172 +110,177 @@ class LocalChannelAttention(nn.Module):
 class GlobalChannelAttention(nn.Module):
     """Pooled vector B x C -> channel weights B x C in [0, 1], each from all the channels.
 
-    Channel i asks every channel j: the C x C matrix softmax_j(q_i k_j) says how much i listens to j, and what it
-    hears is a mean of the pooled vector (the channel half of arXiv 2107.08000, applied to the pooled vector only,
-    so that its cost does not depend on the size of the image).
+    Channel i asks every channel j: the C x C matrix softmax_j(q_i k_j) says how much i listens to j, and what
+    it hears is a mean of the pooled vector. This is the channel half of arXiv 2107.08000, applied to the pooled
+    vector instead of the feature map, so that its cost does not depend on the size of the image.
     """
 
     def __init__(self, kernel_size: int = 3) -> None:
         super().__init__()
-        self.query = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2)
-        self.key = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2)
+        self.query_key = nn.Conv1d(1, 2, kernel_size, padding=kernel_size // 2)
         self.scale = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.zeros(1))
 
     def matrix(self, pooled: Tensor) -> Tensor:
         """B x C -> B x C x C: row i says how channel i divides its attention; every row sums to 1."""
-        vector = pooled.unsqueeze(1)
-        query, key = self.query(vector), self.key(vector)
-        return torch.softmax(query.transpose(1, 2) @ key, dim=-1)
+        query, key = self.query_key(pooled.unsqueeze(1)).unbind(dim=1)
+        return torch.softmax(query[:, :, None] * key[:, None, :], dim=-1)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        heard = (self.matrix(pooled) @ pooled.unsqueeze(-1)).squeeze(-1)
+        heard = (self.matrix(pooled) * pooled[:, None, :]).sum(dim=-1)  # each row's weighted mean
         return torch.sigmoid(self.scale * heard + self.bias)
 
 
 class LocalSpatialAttention(nn.Module):
     """Feature map B x d x h x w -> place weights B x 1 x h x w in [0, 1], each from its neighbourhood.
 
-    Three 3x3 convolutions side by side at dilations 1, 2, 3 see fields of 3, 5 and 7 pixels at the price of 3x3
-    (the spatial half of arXiv 2107.08000; CBAM, Woo et al. 2018, arXiv 1807.06521, uses one 7x7 for this).
+    Three 3x3 convolutions side by side, at dilations 1, 2, 3, see fields of 3, 5 and 7 at the price of 3x3 (the
+    spatial half of arXiv 2107.08000; CBAM, Woo et al. 2018, arXiv 1807.06521, uses one 7x7 for this).
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=d, dilation=d, groups=channels) for d in (1, 2, 3)
-        )
-        self.to_map = nn.Conv2d(channels, 1, 1)
-        nn.init.zeros_(self.to_map.weight)
-        nn.init.zeros_(self.to_map.bias)
+        self.fields = nn.ModuleList(nn.Conv2d(channels, 1, 3, padding=d, dilation=d) for d in (1, 2, 3))
+        for conv in self.fields:
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = sum(branch(x) for branch in self.branches)
-        return torch.sigmoid(self.to_map(F.relu(seen)))
+        return torch.sigmoid(sum(conv(x) for conv in self.fields))
 
 
 class GlobalSpatialAttention(nn.Module):
     """Feature map B x d x h x w -> place weights B x 1 x h x w in [0, 1], each from the whole image.
 
-    Non-local attention (Wang et al. 2018, arXiv 1711.07971): every place asks every other. Keys and values are
-    pooled to a `grid` x `grid` summary, so that h*w questions meet grid^2 answers: linear in pixels, not quadratic.
+    Non-local attention (Wang et al. 2018, arXiv 1711.07971): every place asks every other. What it hears is one
+    number, because one weight is wanted. The places that answer are first pooled to a `grid` x `grid` summary:
+    h*w questions meet grid^2 answers, which is linear in the pixels instead of quadratic.
     """
 
     def __init__(self, channels: int, grid: int = 4) -> None:
         super().__init__()
         self.grid = grid
-        self.query = nn.Conv2d(channels, channels, 1)
-        self.key = nn.Conv2d(channels, channels, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
-        self.to_map = nn.Conv2d(channels, 1, 1)
-        nn.init.zeros_(self.to_map.weight)
-        nn.init.zeros_(self.to_map.bias)
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, 1)
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+
+    def matrix(self, places: Tensor, cells: Tensor) -> Tensor:
+        """B x hw x d and B x cells x d -> B x hw x cells: how each place divides its attention; rows sum to 1."""
+        query, key = self.query(places), self.key(cells)
+        return torch.softmax(query @ key.transpose(1, 2) / query.shape[-1] ** 0.5, dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        summary = F.adaptive_avg_pool2d(x, self.grid)
-        query = self.query(x).flatten(2).transpose(1, 2)  # B x hw x d
-        key = self.key(summary).flatten(2)  # B x d x grid^2
-        value = self.value(summary).flatten(2).transpose(1, 2)  # B x grid^2 x d
-        attention = torch.softmax(query @ key / channels**0.5, dim=-1)  # B x hw x grid^2
-        heard = (attention @ value).transpose(1, 2).reshape(batch, channels, height, width)
-        return torch.sigmoid(self.to_map(F.relu(x + heard)))
+        places = x.flatten(2).transpose(1, 2)  # B x hw x d
+        cells = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)  # B x grid^2 x d
+        heard = self.matrix(places, cells) @ self.value(cells)  # B x hw x 1
+        return torch.sigmoid(heard).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 class GLCSAttention(nn.Module):
     """Global-local channel-spatial attention: B x C x H x W -> the same shape, the same numbers re-weighted.
 
-        out = x * ( w0  +  w1 * (2 lc)(2 ls)  +  w2 * (2 gc)(2 gs) ),     w = softmax(stream logits)
+        out = x * ( w0  +  w1 * (2 lc)(2 ls)  +  w2 * (2 gc)(2 gs) ),        w = softmax(stream logits)
 
-    Three streams (identity, local, global), mixed by learned weights that sum to 1. Each map lies in [0, 1] and starts
-    at 0.5, so the bracket starts at exactly 1 and never exceeds 4: one factor of x, a clear path for the gradient.
-    `branches` switches the four maps on and off; a map that is off counts as 0.5, a stream with none is left out.
+    Three streams (identity, local, global; arXiv 2107.08000) are mixed by learned weights that sum to 1. Each map
+    lies in [0, 1] and starts at 0.5, so the bracket starts at exactly 1 and stays between 0 and 4: one factor of
+    x, and a clear path for its gradient. `branches` switches the four maps on and off; a map that is off counts
+    as 0.5, and a stream with neither map is left out.
 
-    To be cheap, the maps are made from a small picture of x: averaged over `pool` x `pool` pixels and reduced to
-    `reduced` channels; the finished maps are enlarged again.
+    The two place maps look at `reduced` channels instead of all; `grid` is explained at `GlobalSpatialAttention`.
     """
 
+    # Each stream is one channel map times one place map.
+    STREAMS = (("lc", "ls"), ("gc", "gs"))
+
     def __init__(
-        self,
-        channels: int,
-        branches: Sequence[str] = BRANCHES,
-        reduced: int = 8,
-        grid: int = 4,
-        pool: int = 1,
+        self, channels: int, branches: Sequence[str] = BRANCHES, reduced: int = 8, grid: int = 4
     ) -> None:
         super().__init__()
         unknown = [name for name in branches if name not in BRANCHES]
         if unknown:
-            raise ModelInputError(f"GLCSAttention has no branch {unknown[0]!r}; choose among {', '.join(BRANCHES)}.")
+            raise ModelInputError(
+                f"GLCSAttention has no branch {unknown[0]!r}; choose among {', '.join(BRANCHES)}."
+            )
         self.channels = channels
-        self.branches = tuple(name for name in BRANCHES if name in branches)
-        self.pool = pool
         self.lc = LocalChannelAttention() if "lc" in branches else None
         self.gc = GlobalChannelAttention() if "gc" in branches else None
         self.reduce = nn.Conv2d(channels, reduced, 1) if {"ls", "gs"} & set(branches) else None
         self.ls = LocalSpatialAttention(reduced) if "ls" in branches else None
         self.gs = GlobalSpatialAttention(reduced, grid) if "gs" in branches else None
-        self.has_local = self.lc is not None or self.ls is not None
-        self.has_global = self.gc is not None or self.gs is not None
-        self.stream_logits = nn.Parameter(torch.zeros(1 + self.has_local + self.has_global))
+        self.streams = [pair for pair in self.STREAMS if set(pair) & set(branches)]
+        self.stream_logits = nn.Parameter(torch.zeros(1 + len(self.streams))) if self.streams else None
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """The maps that are on, by name: lc, gc are B x C; ls, gs are B x 1 x ceil(H/pool) x ceil(W/pool)."""
-        small = x
-        if self.pool > 1:
-            small = F.avg_pool2d(x, self.pool, ceil_mode=True, count_include_pad=False)
+        """B x C x H x W -> the maps that are on, by name: lc, gc are B x C; ls, gs are B x 1 x H x W."""
         maps = {}
-        pooled = small.mean(dim=(2, 3))
-        if self.lc is not None:
-            maps["lc"] = self.lc(pooled)
-        if self.gc is not None:
-            maps["gc"] = self.gc(pooled)
+        if self.lc is not None or self.gc is not None:
+            pooled = x.mean(dim=(2, 3))
+            if self.lc is not None:
+                maps["lc"] = self.lc(pooled)
+            if self.gc is not None:
+                maps["gc"] = self.gc(pooled)
         if self.reduce is not None:
-            reduced = self.reduce(small)
+            reduced = F.relu(self.reduce(x))
             if self.ls is not None:
                 maps["ls"] = self.ls(reduced)
             if self.gs is not None:
                 maps["gs"] = self.gs(reduced)
         return maps
 
+    def gate(self, maps: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The bracket of the formula, B x C x H x W.
+
+        Each stream is (its places) times (its channels), so the sum over streams is one matrix product, H*W x
+        streams times streams x C. It comes out with the channels last in memory, as `x` has them in training.
+        """
+        batch, channels, height, width = x.shape
+        places, by_channel = [x.new_ones(batch, 1, height, width)], [x.new_ones(batch, channels)]
+        for channel, place in self.streams:
+            places.append(2 * maps[place] if place in maps else places[0])
+            by_channel.append(2 * maps[channel] if channel in maps else by_channel[0])
+        weights = torch.softmax(self.stream_logits, dim=0)
+        left = torch.cat(places, dim=1).flatten(2).transpose(1, 2)  # B x HW x streams
+        right = torch.stack(by_channel, dim=1) * weights[:, None]  # B x streams x C
+        return (left @ right).transpose(1, 2).unflatten(2, (height, width))
+
     def forward(self, x: Tensor, return_maps: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         require_feature_map(x, self.channels, "GLCSAttention")
         maps = self.maps(x)
-        weights = torch.softmax(self.stream_logits, dim=0)
-        streams = []
-        if self.has_local:
-            streams.append((maps.get("lc"), maps.get("ls")))
-        if self.has_global:
-            streams.append((maps.get("gc"), maps.get("gs")))
-        gate = weights[0]
-        for weight, (channel, place) in zip(weights[1:], streams, strict=True):
-            stream = weight
-            if channel is not None:
-                stream = stream * 2 * channel[:, :, None, None]
-            if place is not None:
-                stream = stream * 2 * place
-            gate = gate + stream
-        if gate.ndim == 4 and gate.shape[2:] != x.shape[2:] and self.reduce is not None:
-            gate = F.interpolate(gate, size=x.shape[2:], mode="bilinear")
-        out = x * gate
+        out = x * self.gate(maps, x) if self.streams else x
         return (out, maps) if return_maps else out
 
 
 class AdaptivelyWeightedMultiScaleAttention(nn.Module):
-    """Four scales in, one vector out: list of B x C_i x H_i x W_i -> (B x width, weights B x scales).
+    """Feature maps in, one vector out: list of B x C_i x H_i x W_i -> (B x width, weights B x scales).
 
-    Each scale is pooled over all its places (mean and maximum), projected to one width, and weighted:
+    `features` come finest first, each half the side of the one before (rounded up). Then, in four steps:
 
-    - "dynamic": weights = softmax(MLP(all scales)): they depend on the image (as in SKNet, Li et al. 2019, arXiv
+    1. cells: each scale is averaged down to the places of the last one, and projected to `width` channels;
+    2. attention: one `GLCSAttention` refines them all, one after another, with the same weights;
+    3. vectors: the mean and the maximum over all places, and a linear layer, make one vector of each scale;
+    4. fusion: the vectors are weighted and added. `mode` says where the weights come from:
+
+    - "dynamic": softmax(MLP(all vectors)): they depend on the image (as in SKNet, Li et al. 2019, arXiv
       1903.06586, and ASFF, Liu et al. 2019, arXiv 1911.09516)
-    - "softmax": one learned softmax for all images
-    - "static": four free numbers, starting at 1/4, as in `facenest_reference`
-    - "none": the last scale alone, as in an ordinary network; weights (0, 0, 0, 1)
+    - "softmax": one learned softmax, the same for all images
+    - "static": free numbers, starting at 1/scales, as in the published layout; they need not sum to 1
+    - "none": the last scale alone, as in an ordinary network; weights (0, ..., 0, 1)
 
-    Weights sum to 1 except in "static". The name follows the reference; what is "attended to" is a scale.
+    Attention on cells instead of pixels costs next to nothing, and one layer for all scales is four times as
+    cheap as one for each: at this size the price of a layer is the number of its operations.
     """
 
-    def __init__(self, channels: Sequence[int], width: int = 64, mode: str = "dynamic") -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        width: int = 64,
+        mode: str = "dynamic",
+        branches: Sequence[str] = BRANCHES,
+        reduced: int = 8,
+        grid: int = 4,
+    ) -> None:
         super().__init__()
         if mode not in FUSION_MODES:
             raise ModelInputError(f"There is no fusion mode {mode!r}; choose among {', '.join(FUSION_MODES)}.")
@@ -283,11 +288,12 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         self.mode = mode
         scales = len(self.channels)
         used = self.channels if mode != "none" else self.channels[-1:]
-        self.project = nn.ModuleList(nn.Linear(2 * c, width) for c in used)
+        self.project = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in used)
+        self.attention = GLCSAttention(width, branches, reduced, grid)
+        self.to_vector = nn.Linear(2 * width, width)
         if mode == "dynamic":
-            self.score = nn.Sequential(
-                nn.Linear(scales * width, width // 2), nn.ReLU(), nn.Linear(width // 2, scales)
-            )
+            hidden = max(1, width // 2)
+            self.score = nn.Sequential(nn.Linear(scales * width, hidden), nn.ReLU(), nn.Linear(hidden, scales))
             # The last layer starts at zero: every scale begins with the weight 1/scales.
             nn.init.zeros_(self.score[-1].weight)
             nn.init.zeros_(self.score[-1].bias)
@@ -296,37 +302,58 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         elif mode == "static":
             self.weights = nn.Parameter(torch.full((scales,), 1 / scales))
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        if len(features) != len(self.channels):
-            raise ModelInputError(
-                f"AdaptivelyWeightedMultiScaleAttention got {len(features)} feature maps and was built for "
-                f"{len(self.channels)}; pass one map a scale, the finest first."
-            )
-        for x, channels in zip(features, self.channels, strict=True):
-            require_feature_map(x, channels, "AdaptivelyWeightedMultiScaleAttention")
+    def cells(self, features: Sequence[Tensor]) -> Tensor:
+        """List of B x C_i x H_i x W_i -> scales*B x width x h x w: all scales at the places of the last, as a batch."""
+        cells = []
+        for i, (x, project) in enumerate(zip(features, self.project, strict=True)):
+            side = 2 ** (len(features) - 1 - i)
+            if side > 1:
+                x = F.avg_pool2d(x, side, ceil_mode=True, count_include_pad=False)
+            cells.append(project(x))
+        return torch.cat(cells)
+
+    def scale_weights(self, vectors: Tensor) -> Tensor:
+        """B x scales x width -> B x scales. Not for the mode "none", which has one scale and no choice."""
+        if self.mode == "dynamic":
+            return torch.softmax(self.score(vectors.flatten(1)), dim=-1)
+        weights = self.weights if self.mode == "static" else torch.softmax(self.logits, dim=0)
+        return weights.expand(vectors.shape[0], -1)
+
+    def forward(
+        self, features: Sequence[Tensor], return_maps: bool = False
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """With `return_maps`, the third result holds the attention maps, scales*B x ... each, finest scale first."""
+        self.check_input(features)
+        batch = features[0].shape[0]
         if self.mode == "none":
             features = features[-1:]
-        vectors = [
-            project(mean_and_max(x)) for project, x in zip(self.project, features, strict=True)
-        ]  # each B x width
-        stacked = torch.stack(vectors, dim=1)  # B x scales x width
-        weights = self.scale_weights(stacked)
+        refined, maps = self.attention(self.cells(features), return_maps=True)
+        vectors = self.to_vector(mean_and_max(refined))  # scales*B x width
+        vectors = vectors.unflatten(0, (len(features), batch)).transpose(0, 1)  # B x scales x width
         if self.mode == "none":
-            return vectors[0], weights
-        return (weights.unsqueeze(-1) * stacked).sum(dim=1), weights
+            weights = F.one_hot(torch.full((batch,), len(self.channels) - 1, device=vectors.device)).to(vectors)
+            fused = vectors[:, 0]
+        else:
+            weights = self.scale_weights(vectors)
+            fused = (weights.unsqueeze(-1) * vectors).sum(dim=1)
+        return (fused, weights, maps) if return_maps else (fused, weights)
 
-    def scale_weights(self, stacked: Tensor) -> Tensor:
-        """B x scales x width -> B x scales."""
-        batch = stacked.shape[0]
-        if self.mode == "dynamic":
-            return torch.softmax(self.score(stacked.flatten(1)), dim=-1)
-        if self.mode == "softmax":
-            return torch.softmax(self.logits, dim=0).expand(batch, -1)
-        if self.mode == "static":
-            return self.weights.expand(batch, -1)
-        last_only = stacked.new_zeros(batch, len(self.channels))
-        last_only[:, -1] = 1
-        return last_only
+    def check_input(self, features: Sequence[Tensor]) -> None:
+        """Raise `ModelInputError` unless there is one map for each scale, of the right channels and halving sides."""
+        name = "AdaptivelyWeightedMultiScaleAttention"
+        if len(features) != len(self.channels):
+            raise ModelInputError(
+                f"{name} got {len(features)} feature maps and was built for {len(self.channels)}; pass one map a "
+                f"scale, the finest first."
+            )
+        for x, channels in zip(features, self.channels, strict=True):
+            require_feature_map(x, channels, name)
+        for fine, coarse in zip(features, features[1:], strict=False):
+            if any(2 * b - a not in (0, 1) for a, b in zip(fine.shape[2:], coarse.shape[2:], strict=True)):
+                raise ModelInputError(
+                    f"{name} got sides {tuple(fine.shape[2:])} and then {tuple(coarse.shape[2:])}; each map must "
+                    f"have half the side of the one before, rounded up, the finest first."
+                )
 
 
 def mean_and_max(x: Tensor) -> Tensor:
