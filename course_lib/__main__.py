@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()  # here, where a reader that has gone is still met below
+        return status
     except CourseError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -98,8 +100,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train FaceNeSt on a data set and save a checkpoint",
-        description="Train FaceNeSt and save a checkpoint. After an interruption, call it again with the same "
-        "options to go on.",
+        description="Train FaceNeSt and save a checkpoint. After an interruption, the same command goes on.",
     )
     train.add_argument("--data", default="studio", metavar="NAME", help=f"{names}; default: studio")
     train.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
@@ -186,6 +187,7 @@ def run_info(_: argparse.Namespace) -> int:
         line("studio", f"{images:,} images" if images else "not there")
     except CourseError as error:
         line("data", f"not found: {error}")
+        return 1
     names = available_checkpoints()
     if not names:
         line("checkpoints", "none")

@@ -264,14 +264,11 @@ class Checkpoint:
 
 
 def available_checkpoints() -> list[str]:
-    """Names of the checkpoints in the course's data folder, sorted; empty when there is no such folder."""
+    """Names of the checkpoints in the course's data folder, sorted. Raises `CourseError` if it cannot be
+    had."""
     from .embedded import data_folder
 
-    try:
-        folder = Path(data_folder()) / "checkpoints"
-        return sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
-    except (CourseError, OSError):
-        return []
+    return sorted(path.parent.name for path in (data_folder() / "checkpoints").glob(f"*/{CONFIG}"))
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
@@ -285,16 +282,20 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
         )
     if path.name in (WEIGHTS, CONFIG) and path.is_file():
         path = path.parent
-    if path.is_dir():
+    is_name = isinstance(name_or_path, str) and path.name == name_or_path
+    # A name is looked up unless a checkpoint folder of that name is right here; data/studio, for one, is
+    # none.
+    if path.is_dir() and not (is_name and not (path / CONFIG).is_file()):
         return path
-    is_name = isinstance(name_or_path, str) and path.name == str(name_or_path) and not path.exists()
     if not is_name:
         raise CheckpointError(f"{path}: there is no such checkpoint folder; check the path")
-    if name_or_path in available_checkpoints():
+    names = available_checkpoints()
+    if name_or_path not in names and path.is_dir():
+        return path  # reading it will say what it lacks
+    if name_or_path in names:
         from .embedded import checkpoint_folder
 
-        return Path(checkpoint_folder(name_or_path))
-    names = available_checkpoints()
+        return checkpoint_folder(name_or_path)
     listed = f"those here are {', '.join(names)}" if names else "none came with the course's data yet"
     raise CheckpointError(
         f"There is no checkpoint named {str(name_or_path)!r}; {listed}, or give the path of a checkpoint "

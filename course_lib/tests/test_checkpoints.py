@@ -161,6 +161,16 @@ def test_by_name(course_data):
     assert load_checkpoint("studio").name == "studio"
 
 
+def test_a_folder_that_happens_to_have_the_name(course_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studio").mkdir()  # the images, say
+    assert load_checkpoint("studio").folder == tmp_path / "data" / "checkpoints" / "studio"
+    (tmp_path / "mine").mkdir()
+    assert "has no config.json" in refusal("mine")
+    save_checkpoint(tmp_path / "studio", facenest(width=4))
+    assert load_checkpoint("studio").folder.resolve() == tmp_path / "studio"
+
+
 def test_an_unknown_name_lists_the_known(course_data):
     assert "'stduio'" in refusal("stduio") and "faces, studio" in refusal("stduio")
 

@@ -102,7 +102,7 @@ def test_every_kind_of_input_gives_the_same_score(detector, tmp_path):
     image.save(path)
     kinds = [path, str(path), path.read_bytes(), bytearray(path.read_bytes()), image, np.array(image)]
     scores = detector(kinds)
-    assert np.ptp(scores) == 0
+    assert np.ptp(scores) < 1e-6
     for kind in kinds:
         np.testing.assert_allclose(detector(kind), scores[:1], atol=1e-6)
     stack = np.stack([np.array(picture(seed=s)) for s in range(3)])
