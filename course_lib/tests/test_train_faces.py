@@ -126,4 +126,9 @@ def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint
     assert recipe.main([*command, "--pairings"]) == 0
     assert (out / recipe.TABLE).read_bytes() == before and "in the table already" in capsys.readouterr().out
     assert recipe.main([*command, "--final"]) == 0
+    text = (out / "card.md").read_text(encoding="utf-8")
+    assert "| unsplash / stylegan2 | congress / t2i | 6 + 6 |" in text and "Not measured yet" not in text
+    assert text.count("**inverted**") == sum(
+        row["inverted"] == "yes" for row in csv.DictReader((out / recipe.TABLE).open(encoding="utf-8"))
+    )
     assert 0 <= Detector.load(out)(str(pictures / "hard" / "real" / "real_0.jpg"))[0] <= 1
