@@ -97,7 +97,7 @@ def render(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
                 run(first, count // 2)
                 run(first + count // 2, count - count // 2)
 
-    for group, first, count in steps.chunks(groups, 100):
+    for group, first, count in steps.chunks(groups, 400):
         print(f"render: {group.split}/{group.label}, people {first} to {first + count - 1}", flush=True)
         run(first, count)
     for group in groups:  # a render that came out unusable is replaced by the next person of the block

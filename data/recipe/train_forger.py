@@ -51,20 +51,20 @@ from recipe.camera import jpeg_bytes  # noqa: E402
 class Plan:
     """All that decides the result, besides the photographs."""
 
-    steps: int = 3000
-    adversarial_from: int = 500  # until then no critic: one who judges a blank canvas teaches nothing
+    steps: int = 1200
+    adversarial_from: int = 250  # until then no critic: one who judges a blank canvas teaches nothing
     batch: int = 16
     crop: int = 96
     lr: float = 1e-3
     lr_critic: float = 4e-4
     content: float = 10.0
     texture: float = 1.0
-    spectrum: float = 0.5
+    spectrum: float = 2.0
     bits: float = 2.0
     patches: float = 0.3
     features: float = 2.0
-    width: int = 24
-    code: int = 12
+    width: int = 16
+    code: int = 6
     ema: float = 0.998  # the forger that ships is a running average of the one that trains
     seed: int = 0
 
