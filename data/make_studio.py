@@ -41,7 +41,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--threads", type=int, default=1, help="threads that train; another number, other last digits")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads that train; another number gives other last digits"
+    )
     parser.add_argument("--spp", type=int, default=12, help="samples a pixel")
     parser.add_argument(
         "--minutes", type=float, help="stop the stage train after so long; run again to go on"
