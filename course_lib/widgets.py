@@ -390,19 +390,47 @@ def load_detectors(checkpoints: Iterable[Any] | None) -> tuple[dict[str, Any], l
     return detectors, problems
 
 
-def model_note(name: str, detector: Any) -> str:
-    """HTML of a few lines about a checkpoint: what it has seen, and how it did on what it had not.
+def card_section(card: str, heading: str) -> str:
+    """The first paragraph or list under a heading of a model card, on one line, without Markdown's marks."""
+    _, _, rest = card.partition(f"## {heading}\n")
+    block = rest.strip().split("\n\n")[0]
+    lines = [line.strip() for line in block.splitlines()]
+    if not lines or lines[0].startswith(("#", "|", "```")):
+        return ""
+    items = [("; " if line.startswith("- ") else " ") + line.removeprefix("- ") for line in lines]
+    text = "".join(items).lstrip("; ")
+    return text.replace("**", "").replace("`", "").replace("*", "")
 
-    Quotes the first paragraph of plain prose in the checkpoint's card.md.
+
+def score_text(metrics: Mapping[str, Any]) -> str:
+    """What the metrics of a checkpoint say; the score on collections held out of training comes first."""
+    unseen = [x for x in metrics.get("auc_both_sources_unseen") or [] if isinstance(x, (int, float))]
+    if unseen:
+        mean, lowest = sum(unseen) / len(unseen), min(unseen)
+        return (
+            f"AUC {mean:.2f} on average on collections that were held out of training (lowest {lowest:.2f} "
+            f"of {len(unseen)} trials; 0.5 is guessing, 1 is faultless)."
+        )
+    test = metrics.get("test")
+    auc = test.get("auc") if isinstance(test, Mapping) else None
+    if isinstance(auc, (int, float)):
+        return f"AUC {auc:.2f} on test pictures of the kind it was trained on; on others, not claimed."
+    return "No score comes with it, so do not rely on it."
+
+
+def model_note(name: str, detector: Any) -> str:
+    """HTML of a few lines about a checkpoint: what it has seen, how it scored, what it is not for.
+
+    Taken from the headings "What it saw" and "What it must not be used for" of card.md and from the metrics.
     """
-    card = str(getattr(detector, "card", None) or "").replace("**", "").replace("`", "")
-    paragraphs = [" ".join(part.split()) for part in card.split("\n\n")]
-    prose = [text for text in paragraphs if text and text[0] not in "#|-*`>!["]
-    summary = prose[0] if prose else "It has no card: nobody says what it has seen, so do not rely on it."
-    return (
-        f'<div class="cu-model-note"><b>About the model {html.escape(name)}:</b> '
-        f"{html.escape(summary[:700])} A verdict is a measurement with errors, not a proof.</div>"
-    )
+    card = str(getattr(detector, "card", None) or "")
+    config = getattr(detector, "config", None) or {}
+    seen = card_section(card, "What it saw") or "unknown: no card says what it was trained on."
+    not_for = card_section(card, "What it must not be used for") or "decisions about anything or anybody."
+    score = score_text(config.get("metrics") or {})
+    facts = [("It has seen", seen), ("Its score", score), ("Not for", not_for)]
+    lines = "".join(f"<div><i>{head}:</i> {html.escape(text[:600])}</div>" for head, text in facts)
+    return f'<div class="cu-model-note"><b>About the model {html.escape(name)}</b>{lines}</div>'
 
 
 # ------------------------------------------------------------------------------------------------------------

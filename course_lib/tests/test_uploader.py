@@ -31,7 +31,7 @@ def picture_bytes(size=(90, 70), colour=(200, 30, 30), kind="JPEG") -> bytes:
 class RedDetector:
     """The redder a picture the more fake it is called: a stand-in whose answers a test can predict."""
 
-    def __init__(self, name="red", threshold=0.5, card="# Red\n\nHas seen <b>red</b> & blue.\n\n- a list"):
+    def __init__(self, name="red", threshold=0.5, card="## What it saw\n\nHas seen <b>red</b> & blue.\n"):
         self.name, self.threshold, self.card, self.calls = name, threshold, card, 0
 
     def __call__(self, images):
@@ -372,9 +372,38 @@ def test_elsewhere_there_is_no_colab_button():
 
 def test_the_note_quotes_the_card_as_text():
     page = Uploader([RedDetector()])
-    assert "About the model red:" in page.note.value
+    assert "About the model red" in page.note.value
     assert "Has seen &lt;b&gt;red&lt;/b&gt; &amp; blue." in page.note.value
-    assert "nobody says what it has seen" in Uploader([RedDetector(card=None)]).note.value
+    assert "No score comes with it" in page.note.value
+    assert "no card says what it was trained on" in Uploader([RedDetector(card=None)]).note.value
+
+
+def test_a_section_of_a_card_becomes_one_line():
+    card = "# M\n\n## What it saw\n\n- real: **589** portraits,\n  of `Unsplash`\n- fake: 700\n\nMore.\n"
+    card += "\n## X\n"
+    assert widgets.card_section(card, "What it saw") == "real: 589 portraits, of Unsplash; fake: 700"
+    assert widgets.card_section(card, "Nothing") == widgets.card_section(card, "X") == ""
+    assert widgets.card_section("## T\n\n| a | b |\n", "T") == ""
+
+
+def test_the_score_on_unseen_collections_comes_first():
+    both = {"auc_inside": 0.999, "auc_both_sources_unseen": [0.9, 0.8], "test": {"auc": 0.99}}
+    assert widgets.score_text(both).startswith("AUC 0.85 on average on collections that were held out")
+    assert "lowest 0.80 of 2 trials" in widgets.score_text(both)
+    assert "0.99 on test pictures of the kind it was" in widgets.score_text({"test": {"auc": 0.99}})
+    for nothing in ({}, {"test": None}, {"auc_both_sources_unseen": None}, {"auc_inside": 0.999}):
+        assert "No score" in widgets.score_text(nothing)
+
+
+@pytest.mark.parametrize("name", ["studio", "faces"])
+def test_the_shipped_cards_are_quoted(name):
+    from course_lib.checkpoints import available_checkpoints
+    from course_lib.predict import Detector
+
+    if name not in available_checkpoints():
+        pytest.skip(f"the checkpoint {name} is not there")
+    note = widgets.model_note(name, Detector.load(name))
+    assert "unknown" not in note and "No score" not in note and "decisions about anything" not in note
 
 
 def test_a_damaged_checkpoint_is_left_out_and_named(monkeypatch):

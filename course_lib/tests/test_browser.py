@@ -1,0 +1,369 @@
+"""Lesson 16 as a learner meets it: a real JupyterLab, a real browser, real files.
+
+One JupyterLab and one open lesson serve all tests here. The lesson is a copy in a temporary folder, and
+Jupyter gets settings of its own, so neither the checkout nor anybody's configuration is read or changed.
+
+Photographs from ``../shared/data/hard`` are used where they are; elsewhere pictures of the `studio` set.
+``python course_lib/tests/test_browser.py`` draws the picture of the uploader for the lesson's head.
+"""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSON = ROOT / "notebooks" / "16_the_uploader.ipynb"
+PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "hard"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = float(os.environ.get("COURSE_TEST_PATIENCE", "1"))  # a factor for busy machines
+# JupyterLab draws tracebacks and whatever goes to stderr alike.
+ERROR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
+HOSTILE = '<img src=x onerror="window.hacked=1">.jpg'
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)"),
+    pytest.mark.skipif(not LESSON.exists(), reason="needs lesson 16"),
+]
+
+
+# --- the stage: a JupyterLab, a browser, the lesson run from top to bottom
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Folders for Jupyter that are nobody's; the news pop-up off; all cells kept in the page."""
+    wanted = {
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "notebook-extension/tracker": {"windowingMode": "none"},
+    }
+    for name, values in wanted.items():
+        file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "share",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    return {variable: str(folder / name) for variable, name in places.items()}
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def jupyterlab(folder: Path):
+    """A JupyterLab on the loopback whose root is `folder`/work; yields a function from path to address."""
+    token, port = secrets.token_hex(16), free_port()
+    environment = os.environ | settings(folder) | {"OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.root_dir={folder / 'work'}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    with (folder / "jupyter.log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        base = f"http://127.0.0.1:{port}"
+        for _ in range(int(480 * PATIENCE)):
+            if server.poll() is not None:
+                raise RuntimeError((folder / "jupyter.log").read_text()[-3000:])
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{base}/api?token={token}", timeout=5).close()
+                break
+            time.sleep(0.25)
+        else:
+            raise RuntimeError("JupyterLab does not answer")
+        yield lambda path: f"{base}/lab/tree/{path}?token={token}&reset"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+@contextlib.contextmanager
+def browser_page(width=1280, height=1000):
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        try:
+            yield browser.new_page(viewport={"width": width, "height": height})
+        finally:
+            browser.close()
+
+
+def wait_until_idle(page, seconds=120):
+    """Wait until the kernel has nothing to do."""
+    page.wait_for_selector(
+        ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=1000 * seconds * PATIENCE
+    )
+
+
+def prompts(page) -> list[str]:
+    """What stands before the code cells: "[ ]:" not run, "[*]:" waiting or running, "[7]:" run."""
+    return [text for text in page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents() if text]
+
+
+def run_all(page, seconds=240):
+    """Run → Run All Cells, and wait until every code cell has its number."""
+    end = time.monotonic() + seconds * PATIENCE
+    while all(prompt == "[ ]:" for prompt in prompts(page)):
+        # A click that comes before the page and its kernel are connected is forgotten; so try again.
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_timeout(5_000)
+        assert time.monotonic() < end, "the kernel never began to run the lesson"
+    while "[*]:" in prompts(page):
+        page.wait_for_timeout(500)
+        assert time.monotonic() < end, f"the lesson still runs after {seconds} s: {prompts(page)}"
+    wait_until_idle(page)
+    if "[ ]:" in prompts(page):  # JupyterLab stops at the first error that no tag announces
+        errors = page.locator(ERROR_OUTPUT).all_inner_texts()
+        raise AssertionError("the lesson stopped: " + "\n".join(errors)[-2000:])
+
+
+@contextlib.contextmanager
+def open_lesson(folder: Path):
+    """The lesson, run from top to bottom in a browser; yields (page, the stored notebook)."""
+    import nbformat
+
+    stored = folder / "work" / "notebooks" / LESSON.name
+    stored.parent.mkdir(parents=True)
+    if (ROOT / "figures").is_dir():
+        shutil.copytree(ROOT / "figures", folder / "work" / "figures")
+    notebook = nbformat.read(LESSON, as_version=4)
+    for cell in notebook.cells:  # outputs on the page are then outputs of this run
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, stored)
+    with jupyterlab(folder) as address, browser_page() as page:
+        page.set_default_timeout(60_000 * PATIENCE)
+        page.goto(address(f"notebooks/{LESSON.name}"))
+        wait_until_idle(page)
+        run_all(page)
+        yield page, stored
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    with open_lesson(folder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def uploader(lesson):
+    """The finished uploader of the lesson, empty."""
+    page, _ = lesson
+    box = page.locator(".course-uploader")
+    box.scroll_into_view_if_needed()
+    box.locator(".cu-clear").click()
+    box.locator(".cu-status-text", has_text="No picture yet").wait_for()
+    return box
+
+
+def studio_pictures(label: int, count: int) -> list[Path]:
+    from course_lib import load
+
+    test = load("studio").test
+    return [Path(path) for path, y in zip(test.paths, test.labels, strict=True) if y == label][:count]
+
+
+def pictures(count: int = 2) -> list[Path]:
+    """`count` real and `count` fake pictures: photographs where there are some."""
+    if PHOTOGRAPHS.is_dir():
+        names = [(kind, f"{kind}_{i}.jpg") for kind in ("real", "fake") for i in range(1, count + 1)]
+        return [path for kind, name in names if (path := PHOTOGRAPHS / kind / name).exists()]
+    return studio_pictures(0, count) + studio_pictures(1, count)
+
+
+def choose(box, files, count: int | None = None):
+    """Click the button, choose `files` (paths, or (name, bytes) pairs) and wait until all are judged."""
+    page = box.page
+    payload = [
+        {"name": f[0], "mimeType": "image/jpeg", "buffer": f[1]} if isinstance(f, tuple) else f for f in files
+    ]
+    with page.expect_file_chooser() as chooser:
+        box.locator(".cu-files").click()
+    chooser.value.set_files(payload)
+    number = len(files) if count is None else count
+    words = "1 file judged" if number == 1 else f"{number} files judged"
+    box.locator(".cu-status-text", has_text=words).wait_for(timeout=120_000 * PATIENCE)
+
+
+def jpeg(width=64, height=64) -> bytes:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+# --- the tests
+
+
+def test_the_lesson_runs_without_an_unannounced_error(lesson):
+    page, stored = lesson
+    import nbformat
+
+    announced = sum("raises-exception" in c.metadata.get("tags", []) for c in nbformat.read(stored, 4).cells)
+    errors = page.locator(ERROR_OUTPUT)
+    assert errors.count() == announced == 1
+    assert "AttributeError" in errors.inner_text()
+
+
+def test_verdicts_of_real_photographs_are_those_of_the_library(uploader, tmp_path):
+    from course_lib import Detector, widgets
+
+    files = pictures()
+    choose(uploader, files)
+    model = uploader.locator(".cu-chooser select").input_value()
+    detector = Detector.load(model)
+    expected = [widgets.verdict_text(p, detector.threshold) for p in detector([str(f) for f in files])]
+    assert uploader.locator(".cu-verdict-text").all_inner_texts() == expected
+    assert all(re.fullmatch(r"(FAKE|REAL) (> )?\d\d\.\d %", words) for words in expected)
+    assert uploader.locator(".cu-card .cu-name").all_inner_texts() == [f.name for f in files]
+    assert uploader.locator(".cu-history tbody tr").count() == len(files)
+    labels = [bar.get_attribute("aria-label") for bar in uploader.locator(".cu-bar").all()]
+    assert len(labels) == len(files) and all("threshold" in label for label in labels)
+    for image in uploader.locator("img").all():
+        assert image.get_attribute("alt") and image.evaluate("img => img.complete && img.naturalWidth > 0")
+    uploader.screenshot(path=tmp_path / "verdicts.png")
+
+
+def test_bad_files_get_a_sentence_each_and_good_ones_a_verdict(uploader, tmp_path):
+    good = pictures(1)[0].read_bytes()
+    files = [
+        ("shopping list.jpg", b"milk, eggs, flour"),
+        ("empty.jpg", b""),
+        ("half.jpg", good[: len(good) // 2]),
+        ("two words 🙂 é.jpg", good),
+        ("same.jpg", good),
+        ("same.jpg", jpeg()),
+        ("wrong ending.png", good),
+    ]
+    choose(uploader, files)
+    names = uploader.locator(".cu-card .cu-name").all_inner_texts()
+    assert names == [name for name, _ in files[:5]] + ["same.jpg (2)", "wrong ending.png"]
+    errors = uploader.locator(".cu-error-text").all_inner_texts()
+    assert len(errors) == 3 and all(e.startswith("Not judged: ") and e.endswith(".") for e in errors)
+    assert "not an image" in errors[0] and "empty" in errors[1] and "cut off" in errors[2]
+    assert uploader.locator(".cu-verdict-text").count() == 4
+    assert "Traceback" not in uploader.inner_text()
+    uploader.screenshot(path=tmp_path / "bad files.png")
+
+
+def test_a_hostile_file_name_is_only_text(uploader):
+    choose(uploader, [(HOSTILE, jpeg()), ("x" + HOSTILE, b"no image")])
+    assert uploader.locator(".cu-card .cu-name").all_inner_texts() == [HOSTILE, "x" + HOSTILE]
+    assert uploader.page.evaluate("window.hacked") is None
+    assert uploader.locator("img[src=x]").count() == 0
+
+
+def test_the_same_file_twice_and_clear(uploader):
+    file = ("again.jpg", jpeg())
+    choose(uploader, [file])
+    choose(uploader, [file])
+    uploader.locator(".cu-history summary", has_text="History (2)").wait_for()
+    assert uploader.locator(".cu-card").count() == 2
+    uploader.locator(".cu-clear").click()
+    uploader.locator(".cu-card").first.wait_for(state="detached")
+    assert uploader.locator(".cu-history").count() == 0
+
+
+def test_another_model_judges_again(uploader):
+    models = uploader.locator(".cu-chooser select option").all_inner_texts()
+    assert models and uploader.locator(".cu-note", has_text=f"About the model {models[0]}").count() == 1
+    if len(models) < 2:
+        pytest.skip("needs two checkpoints")
+    choose(uploader, pictures(1))
+    uploader.get_by_label("Model:").select_option(models[1])
+    uploader.locator(".cu-card", has_text=f"model {models[1]}").nth(1).wait_for()
+    uploader.locator(".cu-note", has_text=f"About the model {models[1]}").wait_for()
+    assert uploader.locator(".cu-card").count() == 2
+    uploader.get_by_label("Model:").select_option(models[0])
+    uploader.locator(".cu-card", has_text=f"model {models[0]}").nth(1).wait_for()
+
+
+def test_the_keyboard_is_enough(uploader):
+    page = uploader.page
+    button = uploader.get_by_role("button", name=re.compile("Choose pictures"))
+    button.focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files({"name": "keys.jpg", "mimeType": "image/jpeg", "buffer": jpeg()})
+    uploader.locator(".cu-card", has_text="keys.jpg").wait_for()
+    button.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "SELECT"
+    page.keyboard.press("Tab")
+    assert "cu-clear" in page.evaluate("document.activeElement.className")
+    page.keyboard.press("Enter")
+    uploader.locator(".cu-status-text", has_text="No picture yet").wait_for()
+
+
+def test_nothing_of_an_upload_is_in_the_saved_notebook(uploader, lesson):
+    page, stored = lesson
+    content = pictures(1)[0].read_bytes()
+    choose(uploader, [("secret face.jpg", content)])
+    thumbnail = uploader.locator(".cu-card img").first.get_attribute("src").split("base64,")[1]
+    page.evaluate("document.querySelector('.jp-Notebook').focus()")
+    before = stored.stat().st_mtime_ns
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name="Save Notebook", exact=True).click()
+    for _ in range(int(100 * PATIENCE)):
+        if stored.stat().st_mtime_ns != before:
+            break
+        time.sleep(0.1)
+    text = stored.read_text(encoding="utf-8")
+    notebook = json.loads(text)
+    assert any(cell.get("outputs") for cell in notebook["cells"]), "the run itself was saved"
+    assert "widgets" not in notebook["metadata"]
+    assert "secret face" not in text
+    for data in (base64.b64encode(content).decode(), thumbnail):
+        for start in range(0, len(data) - 40, max(1, len(data) // 20)):
+            assert data[start : start + 40] not in text
+
+
+if __name__ == "__main__":  # the picture at the head of the lesson
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "figures" / "uploader.png"
+    with tempfile.TemporaryDirectory() as folder, open_lesson(Path(folder)) as (page, _):
+        box = page.locator(".course-uploader")
+        if "studio" in box.locator(".cu-chooser option").all_inner_texts():
+            box.get_by_label("Model:").select_option("studio")
+        files = [*studio_pictures(0, 1), *studio_pictures(1, 1)]
+        choose(box, [(f.name, f.read_bytes()) for f in files] + [("shopping list.jpg", b"milk, eggs, flour")])
+        box.screenshot(path=target)
+    print(f"wrote {target}")
