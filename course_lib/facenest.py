@@ -1,7 +1,8 @@
-"""FaceNeSt, twice: `facenest()`, the detector of this course, and `facenest_reference()`, the published layout.
+"""FaceNeSt, twice: `facenest()`, the detector of this course, and `facenest_reference()`, the published
+layout.
 
-Both look at a face at four scales, refine each with `GLCSAttention`, and fuse the four with learned weights. Ours
-answers with one logit, of *fake*; the reference keeps the two logits it was published with.
+Both look at a face at four scales, refine each with `GLCSAttention`, and fuse the four with learned weights.
+Ours answers with one logit, of *fake*; the reference keeps the two logits it was published with.
 """
 
 from __future__ import annotations
@@ -61,13 +62,18 @@ class FaceNeStConfig:
         for name in ("depths", "branches"):
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
-                raise ModelInputError(f"facenest({name}={value!r}): give a list or tuple, such as {DEFAULTS[name]!r}.")
+                raise ModelInputError(
+                    f"facenest({name}={value!r}): give a list or tuple, such as {DEFAULTS[name]!r}."
+                )
             object.__setattr__(self, name, tuple(value))
         if len(self.depths) != 4 or not all(_is_count(d) for d in self.depths):
-            raise ModelInputError(f"facenest(depths={self.depths!r}): give four whole numbers, each 1 or more.")
+            raise ModelInputError(
+                f"facenest(depths={self.depths!r}): give four whole numbers, each 1 or more."
+            )
         for name in ("width", "reduced", "grid", "fusion_width"):
-            if not _is_count(getattr(self, name)):
-                raise ModelInputError(f"facenest({name}={getattr(self, name)!r}): give a whole number, 1 or more.")
+            value = getattr(self, name)
+            if not _is_count(value):
+                raise ModelInputError(f"facenest({name}={value!r}): give a whole number, 1 or more.")
         if self.stem_stride not in (1, 2, 4):
             raise ModelInputError(f"facenest(stem_stride={self.stem_stride!r}): choose 1, 2 or 4.")
         unknown = [name for name in self.branches if name not in BRANCHES]
@@ -76,13 +82,18 @@ class FaceNeStConfig:
                 f"facenest(branches=...) has no branch {unknown[0]!r}; choose among {', '.join(BRANCHES)}."
             )
         if self.fusion not in FUSION_MODES:
-            raise ModelInputError(f"facenest(fusion={self.fusion!r}): choose among {', '.join(FUSION_MODES)}.")
+            raise ModelInputError(
+                f"facenest(fusion={self.fusion!r}): choose among {', '.join(FUSION_MODES)}."
+            )
         if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise ModelInputError(f"facenest(dropout={self.dropout!r}): give a number from 0 up to, not including, 1.")
+            raise ModelInputError(
+                f"facenest(dropout={self.dropout!r}): give a number from 0 up to, not including, 1."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for JSON; `facenest(**config.to_dict())` builds the same network."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        values = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
 DEFAULTS = {field.name: field.default for field in fields(FaceNeStConfig)}
@@ -95,18 +106,19 @@ def _is_count(value: Any) -> bool:
 class FaceNeSt(nn.Module):
     """Images B x 3 x H x W -> logits of *fake*, shape (B,); `torch.sigmoid` of them is P(fake).
 
-    Images are floats, normalised by `(x / 255 - 0.5) / 0.25` to about -2..2, of any height and width from 32 up:
-    the network is convolutional throughout, so it trains on crops and judges whole images.
+    Images are floats, normalised by `(x / 255 - 0.5) / 0.25` to about -2..2, of any height and width from 32
+    up: the network is convolutional throughout, so it trains on crops and judges whole images.
 
-    A stem, four stages of residual blocks (four scales), attention and fusion over the four, a head. The trunk
-    never sees the attention, only the fusion does, as in the published layout.
+    A stem, four stages of residual blocks (four scales), attention and fusion over the four, a head. The
+    trunk never sees the attention, only the fusion does, as in the published layout.
 
     With `return_details=True` it returns `(logit, details)`. S is the side of one cell: 8 pixels times
     `stem_stride`; h = ceil(H / S), w = ceil(W / S).
 
     - details["scale_weights"]: B x 4, how much each scale counted, finest first
-    - details["maps"]: four tensors B x h x w in [0, 1], what spatial attention asked for at each scale: the mean
-      of its local and its global map. 0.5 is "no opinion", and is what a scale without spatial attention shows
+    - details["maps"]: four tensors B x h x w in [0, 1], what spatial attention asked for at each scale: the
+      mean of its local and its global map. 0.5 is "no opinion", and is what a scale without spatial attention
+      shows
     - details["local_maps"], details["global_maps"]: the two apart, each four tensors or None
     - details["features"]: the four feature maps of the trunk, B x C_i x H_i x W_i
     """
@@ -161,13 +173,13 @@ class FaceNeSt(nn.Module):
         height, width = x.shape[2:]
         if height < MIN_SIDE or width < MIN_SIDE:
             raise ModelInputError(
-                f"FaceNeSt got images of {height} x {width} pixels; it needs at least {MIN_SIDE} x {MIN_SIDE}: "
-                f"pass a larger crop."
+                f"FaceNeSt got images of {height} x {width} pixels; it needs at least "
+                f"{MIN_SIDE} x {MIN_SIDE}: pass a larger crop."
             )
         if self.training and x.shape[0] == 1:
             raise ModelInputError(
-                "FaceNeSt got one image in training mode, and batch norm cannot average over one: call model.eval() "
-                "to predict, or train on batches of at least two."
+                "FaceNeSt got one image in training mode, and batch norm cannot average over one: call "
+                "model.eval() to predict, or train on batches of at least two."
             )
 
 
@@ -202,17 +214,19 @@ def facenest(**overrides: Any) -> FaceNeSt:
     return FaceNeSt(FaceNeStConfig(**overrides))
 
 
-# ---------------------------------------------------------------------------------------- the published layout
+# --------------------------------------------------------------------------------------- the published layout
 
 
 class ReferenceGLCSAttention(nn.Module):
-    """The published attention, B x C x H x W -> the same shape, with 86 C^2 + 6 C parameters. For study, not for use.
+    """The published attention, B x C x H x W -> the same shape, with 86 C^2 + 6 C parameters. For study, not
+    for use.
 
         lc = s(L g)      gc = s(G1 g * G2 g)      z = L x      ls = s(K3 z + K5 z + K7 z)      gs = s(z * L z)
         out = (x lc / 2 + x gc / 2) * (x ls / 2 + x gs / 2),      g = mean of x over places, s = sigmoid
 
-    Its faults are the subject of lesson 10. The first: `out` holds x twice, so doubling x quadruples it. The second:
-    `gs` multiplies each place with itself and mixes no two places. The third: one matrix L serves three purposes.
+    Its faults are the subject of lesson 10. The first: `out` holds x twice, so doubling x quadruples it. The
+    second: `gs` multiplies each place with itself and mixes no two places. The third: one matrix L serves
+    three purposes.
     """
 
     def __init__(self, channels: int) -> None:
@@ -237,7 +251,7 @@ class ReferenceGLCSAttention(nn.Module):
 
 
 class ReferenceMultiScaleAttention(nn.Module):
-    """Four maps B x C_i x H_i x W_i -> B x sum(C_i) x 1 x 1: attention, global maximum, times a free weight."""
+    """Maps B x C_i x H_i x W_i -> B x sum(C_i) x 1 x 1: attention, global maximum, times a free weight."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -255,9 +269,10 @@ class ReferenceMultiScaleAttention(nn.Module):
 class FaceNeStReference(nn.Module):
     """The published layout: images B x 3 x 224 x 224 -> two logits, B x 2, with 125,602,822 parameters.
 
-    The published training numbered its folders by the alphabet, so column 0 is *fake* and column 1 *real*: not our
-    convention, which is why this network is for lesson 10 and not for `Detector`. P(fake) of it would be
-    `softmax(logits, dim=1)[:, 0]`. `features(x)` gives the four maps f0..f3. Other sides work too, from 32 up.
+    The published training numbered its folders by the alphabet, so column 0 is *fake* and column 1 *real*:
+    not our convention, which is why this network is for lesson 10 and not for `Detector`. P(fake) of it would
+    be `softmax(logits, dim=1)[:, 0]`. `features(x)` gives the four maps f0..f3. Other sides work too, from 32
+    up.
     """
 
     CHANNELS = (64, 256, 512, 1024)
@@ -266,7 +281,10 @@ class FaceNeStReference(nn.Module):
         super().__init__()
         c0, c1, c2, c3 = self.CHANNELS
         self.stem = nn.Sequential(
-            nn.Conv2d(3, c0, 7, stride=2, padding=3), nn.BatchNorm2d(c0), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)
+            nn.Conv2d(3, c0, 7, stride=2, padding=3),
+            nn.BatchNorm2d(c0),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.block1 = nn.Sequential(nn.Conv2d(c0, c1, 1), nn.BatchNorm2d(c1), nn.ReLU())
         self.block2 = nn.Sequential(nn.Conv2d(c1, c2, 3, stride=2, padding=1), nn.BatchNorm2d(c2), nn.ReLU())
@@ -298,7 +316,8 @@ class FaceNeStReference(nn.Module):
 def facenest_reference() -> FaceNeStReference:
     """Build the published layout: half a gigabyte of weights, random. See `FaceNeStReference`.
 
-    To look at shapes and counts without the memory: `with torch.device("meta"): model = facenest_reference()`.
+    To look at shapes and counts without the memory: `with torch.device("meta"): model =
+    facenest_reference()`.
     """
     return FaceNeStReference()
 
@@ -314,8 +333,8 @@ def count_parameters(module: nn.Module) -> int:
 def count_macs(model: nn.Module, side: int) -> int:
     """Multiply-accumulates for one image 3 x side x side, in convolutions and matrix products.
 
-    Pooling, activations and element-wise products are not counted, as is usual. Runs on shapes only (PyTorch's meta
-    device): takes milliseconds and no memory, whatever the size of the model.
+    Pooling, activations and element-wise products are not counted, as is usual. Runs on shapes only
+    (PyTorch's meta device): takes milliseconds and no memory, whatever the size of the model.
     """
     shadow = copy.deepcopy(model).to("meta").eval()
     counter = FlopCounterMode(display=False)

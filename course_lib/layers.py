@@ -33,8 +33,8 @@ def require_feature_map(x: Tensor, channels: int, layer: str) -> None:
     """Raise `ModelInputError` unless `x` is a float feature map B x `channels` x H x W."""
     if x.ndim != 4:
         raise ModelInputError(
-            f"{layer} got a tensor of shape {tuple(x.shape)}; give it four dimensions, batch x channels x height x "
-            f"width (one image needs `image.unsqueeze(0)`)."
+            f"{layer} got a tensor of shape {tuple(x.shape)}; give it four dimensions, batch x channels x "
+            f"height x width (one image needs `image.unsqueeze(0)`)."
         )
     if x.shape[1] != channels:
         raise ModelInputError(
@@ -51,10 +51,10 @@ def require_feature_map(x: Tensor, channels: int, layer: str) -> None:
 class ResidualBlock(nn.Module):
     """conv-BN-ReLU-conv-BN, added to a shortcut: B x in x H x W -> B x out x ceil(H/stride) x ceil(W/stride).
 
-    The idea is He et al. 2016 (arXiv 1512.03385). Where the shape changes, the shortcut averages neighbours before
-    its 1x1 convolution, so that no pixel is skipped (ResNet-D, He et al. 2019, arXiv 1812.01187). The last batch
-    norm starts at zero, so a fresh block passes its shortcut on unchanged (Goyal et al. 2017, arXiv 1706.02677).
-    `residual=False` leaves the shortcut out: the plain network of lesson 06.
+    The idea is He et al. 2016 (arXiv 1512.03385). Where the shape changes, the shortcut averages neighbours
+    before its 1x1 convolution, so that no pixel is skipped (ResNet-D, He et al. 2019, arXiv 1812.01187). The
+    last batch norm starts at zero, so a fresh block passes its shortcut on unchanged (Goyal et al. 2017,
+    arXiv 1706.02677). `residual=False` leaves the shortcut out: the plain network of lesson 06.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
@@ -79,7 +79,7 @@ class ResidualBlock(nn.Module):
 
 
 def make_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The path round a block: nothing at all if the shape stays, else average pooling, 1x1 convolution, BN."""
+    """The path round a block: nothing at all if the shape stays, else average pooling, 1x1 conv, BN."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     layers: list[nn.Module] = []
@@ -94,7 +94,8 @@ class LocalChannelAttention(nn.Module):
     """Pooled vector B x C -> channel weights B x C in [0, 1], each from its neighbours in the channel list.
 
     Efficient channel attention: one short 1-D convolution along the channels (ECA, Wang et al. 2020, arXiv
-    1910.03151), in place of the two linear layers of squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507).
+    1910.03151), in place of the two linear layers of squeeze-and-excitation (Hu et al. 2018, arXiv
+    1709.01507).
     """
 
     def __init__(self, kernel_size: int = 3) -> None:
@@ -111,8 +112,8 @@ class GlobalChannelAttention(nn.Module):
     """Pooled vector B x C -> channel weights B x C in [0, 1], each from all the channels.
 
     Channel i asks every channel j: the C x C matrix softmax_j(q_i k_j) says how much i listens to j, and what
-    it hears is a mean of the pooled vector. This is the channel half of arXiv 2107.08000, applied to the pooled
-    vector instead of the feature map, so that its cost does not depend on the size of the image.
+    it hears is a mean of the pooled vector. This is the channel half of arXiv 2107.08000, applied to the
+    pooled vector instead of the feature map, so that its cost does not depend on the size of the image.
     """
 
     def __init__(self, kernel_size: int = 3) -> None:
@@ -134,8 +135,8 @@ class GlobalChannelAttention(nn.Module):
 class LocalSpatialAttention(nn.Module):
     """Feature map B x d x h x w -> place weights B x 1 x h x w in [0, 1], each from its neighbourhood.
 
-    Three 3x3 convolutions side by side, at dilations 1, 2, 3, see fields of 3, 5 and 7 at the price of 3x3 (the
-    spatial half of arXiv 2107.08000; CBAM, Woo et al. 2018, arXiv 1807.06521, uses one 7x7 for this).
+    Three 3x3 convolutions side by side, at dilations 1, 2, 3, see fields of 3, 5 and 7 at the price of 3x3
+    (the spatial half of arXiv 2107.08000; CBAM, Woo et al. 2018, arXiv 1807.06521, uses one 7x7 for this).
     """
 
     def __init__(self, channels: int) -> None:
@@ -152,9 +153,9 @@ class LocalSpatialAttention(nn.Module):
 class GlobalSpatialAttention(nn.Module):
     """Feature map B x d x h x w -> place weights B x 1 x h x w in [0, 1], each from the whole image.
 
-    Non-local attention (Wang et al. 2018, arXiv 1711.07971): every place asks every other. What it hears is one
-    number, because one weight is wanted. The places that answer are first pooled to a `grid` x `grid` summary:
-    h*w questions meet grid^2 answers, which is linear in the pixels instead of quadratic.
+    Non-local attention (Wang et al. 2018, arXiv 1711.07971): every place asks every other. What it hears is
+    one number, because one weight is wanted. The places that answer are first pooled to a `grid` x `grid`
+    summary: h*w questions meet grid^2 answers, which is linear in the pixels instead of quadratic.
     """
 
     def __init__(self, channels: int, grid: int = 4) -> None:
@@ -167,7 +168,7 @@ class GlobalSpatialAttention(nn.Module):
         nn.init.zeros_(self.value.bias)
 
     def matrix(self, places: Tensor, cells: Tensor) -> Tensor:
-        """B x hw x d and B x cells x d -> B x hw x cells: how each place divides its attention; rows sum to 1."""
+        """B x hw x d, B x cells x d -> B x hw x cells: how a place divides its attention; rows sum to 1."""
         query, key = self.query(places), self.key(cells)
         return torch.softmax(query @ key.transpose(1, 2) / query.shape[-1] ** 0.5, dim=-1)
 
@@ -183,12 +184,13 @@ class GLCSAttention(nn.Module):
 
         out = x * ( w0  +  w1 * (2 lc)(2 ls)  +  w2 * (2 gc)(2 gs) ),        w = softmax(stream logits)
 
-    Three streams (identity, local, global; arXiv 2107.08000) are mixed by learned weights that sum to 1. Each map
-    lies in [0, 1] and starts at 0.5, so the bracket starts at exactly 1 and stays between 0 and 4: one factor of
-    x, and a clear path for its gradient. `branches` switches the four maps on and off; a map that is off counts
-    as 0.5, and a stream with neither map is left out.
+    Three streams (identity, local, global; arXiv 2107.08000) are mixed by learned weights that sum to 1. Each
+    map lies in [0, 1] and starts at 0.5, so the bracket starts at exactly 1 and stays between 0 and 4: one
+    factor of x, and a clear path for its gradient. `branches` switches the four maps on and off; a map that
+    is off counts as 0.5, and a stream with neither map is left out.
 
-    The two place maps look at `reduced` channels instead of all; `grid` is explained at `GlobalSpatialAttention`.
+    The two place maps look at `reduced` channels instead of all; `grid` is explained at
+    `GlobalSpatialAttention`.
     """
 
     # Each stream is one channel map times one place map.
@@ -283,7 +285,9 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
     ) -> None:
         super().__init__()
         if mode not in FUSION_MODES:
-            raise ModelInputError(f"There is no fusion mode {mode!r}; choose among {', '.join(FUSION_MODES)}.")
+            raise ModelInputError(
+                f"There is no fusion mode {mode!r}; choose among {', '.join(FUSION_MODES)}."
+            )
         self.channels = tuple(channels)
         self.mode = mode
         scales = len(self.channels)
@@ -293,7 +297,9 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         self.to_vector = nn.Linear(2 * width, width)
         if mode == "dynamic":
             hidden = max(1, width // 2)
-            self.score = nn.Sequential(nn.Linear(scales * width, hidden), nn.ReLU(), nn.Linear(hidden, scales))
+            self.score = nn.Sequential(
+                nn.Linear(scales * width, hidden), nn.ReLU(), nn.Linear(hidden, scales)
+            )
             # The last layer starts at zero: every scale begins with the weight 1/scales.
             nn.init.zeros_(self.score[-1].weight)
             nn.init.zeros_(self.score[-1].bias)
@@ -303,7 +309,10 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
             self.weights = nn.Parameter(torch.full((scales,), 1 / scales))
 
     def cells(self, features: Sequence[Tensor]) -> Tensor:
-        """List of B x C_i x H_i x W_i -> scales*B x width x h x w: all scales at the places of the last, as a batch."""
+        """List of B x C_i x H_i x W_i -> scales*B x width x h x w: every scale at the places of the last one.
+
+        The scales follow one another along the batch, so that the layers after this one see one long batch.
+        """
         cells = []
         for i, (x, project) in enumerate(zip(features, self.project, strict=True)):
             side = 2 ** (len(features) - 1 - i)
@@ -322,7 +331,7 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
     def forward(
         self, features: Sequence[Tensor], return_maps: bool = False
     ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """With `return_maps`, the third result holds the attention maps, scales*B x ... each, finest scale first."""
+        """With `return_maps`, a third result holds the attention maps, scales*B x ... each, finest first."""
         self.check_input(features)
         batch = features[0].shape[0]
         if self.mode == "none":
@@ -331,7 +340,8 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         vectors = self.to_vector(mean_and_max(refined))  # scales*B x width
         vectors = vectors.unflatten(0, (len(features), batch)).transpose(0, 1)  # B x scales x width
         if self.mode == "none":
-            weights = F.one_hot(torch.full((batch,), len(self.channels) - 1, device=vectors.device)).to(vectors)
+            scale = torch.arange(len(self.channels), device=vectors.device)
+            weights = (scale == scale[-1]).to(vectors.dtype).expand(batch, -1)
             fused = vectors[:, 0]
         else:
             weights = self.scale_weights(vectors)
@@ -339,19 +349,19 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         return (fused, weights, maps) if return_maps else (fused, weights)
 
     def check_input(self, features: Sequence[Tensor]) -> None:
-        """Raise `ModelInputError` unless there is one map for each scale, of the right channels and halving sides."""
+        """Raise `ModelInputError` unless there is one map a scale, with its channels and half the side."""
         name = "AdaptivelyWeightedMultiScaleAttention"
         if len(features) != len(self.channels):
             raise ModelInputError(
-                f"{name} got {len(features)} feature maps and was built for {len(self.channels)}; pass one map a "
-                f"scale, the finest first."
+                f"{name} got {len(features)} feature maps and was built for {len(self.channels)}; pass one map "
+                f"a scale, the finest first."
             )
         for x, channels in zip(features, self.channels, strict=True):
             require_feature_map(x, channels, name)
         for fine, coarse in zip(features, features[1:], strict=False):
-            if any(2 * b - a not in (0, 1) for a, b in zip(fine.shape[2:], coarse.shape[2:], strict=True)):
+            if any(b != (a + 1) // 2 for a, b in zip(fine.shape[2:], coarse.shape[2:], strict=True)):
                 raise ModelInputError(
-                    f"{name} got sides {tuple(fine.shape[2:])} and then {tuple(coarse.shape[2:])}; each map must "
+                    f"{name} got sides {tuple(fine.shape[2:])}, then {tuple(coarse.shape[2:])}; each map must "
                     f"have half the side of the one before, rounded up, the finest first."
                 )
 
