@@ -353,16 +353,16 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         name = "AdaptivelyWeightedMultiScaleAttention"
         if len(features) != len(self.channels):
             raise ModelInputError(
-                f"{name} got {len(features)} feature maps and was built for {len(self.channels)}; pass one map "
-                f"a scale, the finest first."
+                f"{name} got {len(features)} feature maps and was built for {len(self.channels)}; pass one "
+                f"map a scale, the finest first."
             )
         for x, channels in zip(features, self.channels, strict=True):
             require_feature_map(x, channels, name)
         for fine, coarse in zip(features, features[1:], strict=False):
             if any(b != (a + 1) // 2 for a, b in zip(fine.shape[2:], coarse.shape[2:], strict=True)):
                 raise ModelInputError(
-                    f"{name} got sides {tuple(fine.shape[2:])}, then {tuple(coarse.shape[2:])}; each map must "
-                    f"have half the side of the one before, rounded up, the finest first."
+                    f"{name} got sides {tuple(fine.shape[2:])}, then {tuple(coarse.shape[2:])}; each map "
+                    f"must have half the side of the one before, rounded up, the finest first."
                 )
 
 
