@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import html
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,3 +290,25 @@ def test_every_checker_survives_nonsense(capsys, name):
         assert said(capsys, name, mine).startswith("not yet, because "), mine
     for mine in STUBS:
         assert said(capsys, name, mine) == "not attempted"
+
+
+LESSONS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_solutions_in_the_lessons_are_correct(capsys, path):
+    """A folded solution `my_NAME_solution` or `NAME_solution` gets *correct* from `check.NAME`."""
+    space, solutions = {}, {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        solution = "solution" in cell["metadata"].get("tags", [])
+        if cell["cell_type"] != "code" or "google.colab" in "".join(cell["source"]):
+            continue
+        body = ast.parse("".join(cell["source"])).body
+        kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef) if solution else (ast.Import, ast.ImportFrom)
+        wanted = [node for node in body if isinstance(node, kinds)]
+        exec(compile(ast.Module(wanted, []), path.name, "exec"), space)
+        solutions |= {n.name: space[n.name] for n in wanted if isinstance(n, ast.FunctionDef)}
+    exercises = {name.removeprefix("my_").removesuffix("_solution"): f for name, f in solutions.items()}
+    assert len(set(exercises) & set(check.EXERCISES)) >= 2
+    for name in set(exercises) & set(check.EXERCISES):
+        assert said(capsys, name, exercises[name]) == "correct", name
