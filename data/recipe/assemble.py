@@ -87,7 +87,7 @@ def make_frames(
         frame = camera.expose(load_render(person), rng_for(seed, person, _CAMERA))
         if forger is not None:
             frame = forger(frame, int(rng_for(seed, person, _FORGER).integers(2**31)))
-        temporary = path.with_suffix(".part")
+        temporary = path.with_suffix(f".{os.getpid()}.part")  # two runs at once must not share it
         Image.fromarray(frame).save(temporary, format="PNG")
         os.replace(temporary, path)
         made += 1
