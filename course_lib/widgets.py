@@ -478,7 +478,8 @@ class Uploader(ipw.VBox):
         self.head.value = (
             f'{STYLE}<div class="cu-title" role="heading" aria-level="2">Real or fake?</div>'
             '<div class="cu-lead">Choose one or more pictures of faces: JPEG, PNG, WebP, GIF, BMP or TIFF, '
-            "up to 64 MB each. They go to the computer on which this notebook runs, and to no other.</div>"
+            "up to 64 MB each. They go to the computer on which this notebook runs, and to no other. "
+            "If nothing happens, the files are too large for the connection: choose fewer at once.</div>"
         )
         self.files.observe(self._on_files, names="value")
         self.chooser.observe(self._on_model, names="value")

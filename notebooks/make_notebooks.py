@@ -8,6 +8,7 @@ A second run gives no diff: what differs from run to run without telling a reade
 import argparse
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -93,13 +94,15 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def run(path: Path, timeout: int) -> None:
-    """Run one notebook top to bottom in a clean kernel and store it in normal form."""
+    """Run one notebook top to bottom in a clean kernel, without its earlier runs; store it in normal form."""
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    for leftover in (path.parent / "runs").glob(path.name[:2] + "_*"):
+        shutil.rmtree(leftover)  # a training left from before would be continued instead of run
     client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     )
