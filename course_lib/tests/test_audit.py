@@ -164,11 +164,10 @@ def test_command(monkeypatch, capsys, tmp_path):
     spec = importlib.util.spec_from_file_location("audit_studio", ROOT / "data" / "audit_studio.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    good, bad = pictures(400, 1), pictures(seed=1, spoil=brighten)
-    for data, status in ((good, 0), (bad, 1)):
-        monkeypatch.setattr(
-            script, "load", lambda *_, data=data: type("Sets", (), {"train": data, "test": data})
-        )
+    bad = pictures(seed=1, spoil=brighten)
+    for train, test, status in ((pictures(400, 1), pictures(400, 2), 0), (bad, bad, 1)):
+        sets = type("Sets", (), {"train": train, "test": test})
+        monkeypatch.setattr(script, "load", lambda *_, sets=sets: sets)
         assert script.main(["anything"]) == status
     assert "16×16 thumbnail" in capsys.readouterr().out
 

@@ -176,7 +176,7 @@ def small_notebook() -> nbformat.NotebookNode:
         nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=["\x1b[0m/home/me/x.py"]),
     ]
     cells[1].metadata["execution"] = {"iopub.status.busy": "2026-01-01"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {"state": {}}, "kernelspec": {}})
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {"state": {}}})
     return notebook
 
 
