@@ -40,7 +40,7 @@ test-browser: $(VENV)/.test-installed  ## JupyterLab in headless Chromium (skipp
 	$(PYTEST) -q -rs -m browser course_lib/tests
 
 test-notebooks: $(VENV)/.test-installed  ## every lesson run and compared by nbval; prints what they cover of course_lib
-	$(PYTEST) -q $(NBVAL) --cov=course_lib --cov-report= notebooks
+	$(PYTEST) -q $(NBVAL) --cov=course_lib --cov-report= --cov-config="$(CURDIR)/pyproject.toml" notebooks
 	@echo "Share of course_lib that the notebooks alone run (branches counted):"
 	@$(BIN)/python -m coverage report --skip-empty
 
