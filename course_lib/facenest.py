@@ -1,5 +1,4 @@
-"""FaceNeSt, twice: `facenest()`, the detector of this course, and `facenest_reference()`, the published
-layout.
+"""FaceNeSt, twice: `facenest()` is the detector of this course, `facenest_reference()` the published layout.
 
 Both look at a face at four scales, refine each with `GLCSAttention`, and fuse the four with learned weights.
 Ours answers with one logit, of *fake*; the reference keeps the two logits it was published with.
@@ -77,6 +76,10 @@ class FaceNeStConfig:
             value = getattr(self, name)
             if not _is_count(value):
                 raise ModelInputError(f"facenest({name}={value!r}): give a whole number, 1 or more.")
+        for name in ("high_pass", "residual"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ModelInputError(f"facenest({name}={value!r}): give True or False.")
         if self.stem_stride not in (1, 2, 4):
             raise ModelInputError(f"facenest(stem_stride={self.stem_stride!r}): choose 1, 2 or 4.")
         unknown = [name for name in self.branches if name not in BRANCHES]

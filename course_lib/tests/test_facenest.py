@@ -23,6 +23,7 @@ from course_lib.facenest import (
     count_parameters,
     facenest,
     facenest_reference,
+    high_pass,
 )
 
 ABLATIONS = {
@@ -38,6 +39,7 @@ ABLATIONS = {
     "stem 2": {"stem_stride": 2},
     "stem 4": {"stem_stride": 4},
     "plain": {"residual": False},
+    "whole picture": {"high_pass": False},
     "deeper": {"depths": (1, 2, 2, 1)},
 }
 SMALL = {"width": 4, "fusion_width": 8}
@@ -164,6 +166,23 @@ def test_every_ablation_is_one_call_and_trains(overrides):
     again = facenest(**json.loads(json.dumps(model.config.to_dict())))
     assert again.config == model.config
     again.load_state_dict(model.state_dict())
+
+
+def test_high_pass_by_hand():
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 0, 0] = 9.0
+    out = high_pass(x)[0, 0]
+    assert out[0, 0] == 9 - 9 / 4  # a corner has four pixels around it, itself among them
+    assert out[0, 1] == -9 / 6 and out[1, 1] == -1 and out[3, 3] == 0
+    assert torch.allclose(high_pass(torch.full((1, 3, 5, 6), 0.7)), torch.zeros(1, 3, 5, 6), atol=1e-6)
+
+
+def test_high_pass_ignores_brightness_and_the_whole_picture_does_not():
+    x = torch.randn(2, 3, 40, 40)
+    model = small()
+    assert torch.allclose(model(x), model(x + 0.5), atol=1e-4)
+    model = small(high_pass=False)
+    assert not torch.allclose(model(x), model(x + 0.5), atol=1e-4)
 
 
 def test_default_size():
@@ -368,6 +387,7 @@ def test_one_image_in_training_is_refused():
         ({"depths": (1, 1)}, "four whole numbers"),
         ({"depths": 2}, "depths=2"),
         ({"stem_stride": 3}, "choose 1, 2 or 4"),
+        ({"high_pass": "no"}, "give True or False"),
         ({"branches": ("lc", "zz")}, "no branch 'zz'"),
         ({"branches": "lc"}, "give a list or tuple"),
         ({"fusion": "sum"}, "fusion='sum'"),
