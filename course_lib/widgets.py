@@ -412,9 +412,9 @@ def score_text(metrics: Mapping[str, Any]) -> str:
             f"of {len(unseen)} trials; 0.5 is guessing, 1 is faultless)."
         )
     test = metrics.get("test")
-    auc = test.get("auc") if isinstance(test, Mapping) else None
-    if isinstance(auc, (int, float)):
-        return f"AUC {auc:.2f} on test pictures of the kind it was trained on; on others, not claimed."
+    inside = test.get("auc") if isinstance(test, Mapping) else metrics.get("auc_inside")
+    if isinstance(inside, (int, float)):
+        return f"AUC {inside:.2f} on new pictures from the sources it was trained on; on others, unknown."
     return "No score comes with it, so do not rely on it."
 
 
@@ -457,6 +457,7 @@ class Uploader(ipw.VBox):
 
         self.files = ipw.FileUpload(accept=ACCEPT, multiple=True, description="Choose pictures")
         self.files.layout.width = "190px"
+        self.files.tooltip = "Choose one or more pictures from this device"
         self.chooser = ipw.Dropdown(options=list(self.detectors), description="Model:")
         self.chooser.layout.width = "250px"
         self.clear_button = ipw.Button(description="Clear", tooltip="Forget all pictures and results")
