@@ -142,7 +142,7 @@ def plot_scores(y: Any, p: Any, threshold: float = 0.5) -> dict[str, np.ndarray]
         axis.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
         axis.annotate(" threshold", (threshold, axis.get_ylim()[1]), va="top", fontsize=9)
         axis.set(title="What the detector says of images it never saw", xlabel="P(fake)", ylabel="images")
-        axis.legend(loc="upper center")
+        axis.legend(loc=(0.1, 0.6))
         finish(figure)
     return counts
 
