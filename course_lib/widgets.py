@@ -15,6 +15,7 @@ import base64
 import html
 import io
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -343,11 +344,14 @@ def judge(
     except Exception as error:  # a page has no place for a traceback, and a bad file must not stop the others
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         return Result(name, model, error=f"the model {model} failed ({reason}); try another model."), image
-    note = ""
-    if min(image.size) < SMALL_SIDE:
-        note = f"a side shorter than {SMALL_SIDE} pixels leaves little evidence; do not rely on this verdict."
     threshold = float(getattr(detector, "threshold", 0.5))
-    return Result(name, model, p_fake, threshold, *image.size, time.perf_counter() - started, note), image
+    notes = []
+    if min(image.size) < SMALL_SIDE:
+        notes.append(f"a side shorter than {SMALL_SIDE} pixels leaves little evidence.")
+    if (p_fake >= threshold) != (p_fake >= 0.5):
+        notes.append(f"the number is below 50 % because this model's threshold is {100 * threshold:.0f} %.")
+    seconds = time.perf_counter() - started
+    return Result(name, model, p_fake, threshold, *image.size, seconds, " ".join(notes)), image
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -429,7 +433,7 @@ def model_note(name: str, detector: Any) -> str:
     not_for = card_section(card, "What it must not be used for") or "decisions about anything or anybody."
     score = score_text(config.get("metrics") or {})
     facts = [("It has seen", seen), ("Its score", score), ("Not for", not_for)]
-    lines = "".join(f"<div><i>{head}:</i> {html.escape(text[:600])}</div>" for head, text in facts)
+    lines = "".join(f"<div><i>{head}:</i> {html.escape(textwrap.shorten(text, 420, placeholder=' …'))}</div>" for head, text in facts)
     return f'<div class="cu-model-note"><b>About the model {html.escape(name)}</b>{lines}</div>'
 
 

@@ -450,6 +450,13 @@ def test_a_small_picture_comes_with_a_warning():
     assert "1 × 1 pixels" in result.error and result.p_fake is None
 
 
+@pytest.mark.parametrize("threshold, noted", [(0.5, False), (0.05, False), (0.99, True)])
+def test_a_verdict_below_one_half_is_explained(threshold, noted):
+    page = Uploader([RedDetector(threshold=threshold)])
+    [result] = page.add([Upload("a.jpg", picture_bytes())])  # P(fake) is about 0.8
+    assert ("below 50 %" in result.note) == noted == ("below 50 %" in cards(page)[0])
+
+
 def test_a_page_without_thumbnails_has_none():
     page = Uploader([RedDetector()], thumbnails=False)
     upload(page, ("a.jpg", picture_bytes()))
