@@ -433,7 +433,8 @@ def model_note(name: str, detector: Any) -> str:
     not_for = card_section(card, "What it must not be used for") or "decisions about anything or anybody."
     score = score_text(config.get("metrics") or {})
     facts = [("It has seen", seen), ("Its score", score), ("Not for", not_for)]
-    lines = "".join(f"<div><i>{head}:</i> {html.escape(textwrap.shorten(text, 420, placeholder=' …'))}</div>" for head, text in facts)
+    short = [(head, textwrap.shorten(text, 420, placeholder=" …")) for head, text in facts]
+    lines = "".join(f"<div><i>{head}:</i> {html.escape(text)}</div>" for head, text in short)
     return f'<div class="cu-model-note"><b>About the model {html.escape(name)}</b>{lines}</div>'
 
 
