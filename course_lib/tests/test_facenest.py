@@ -177,6 +177,15 @@ def test_high_pass_by_hand():
     assert torch.allclose(high_pass(torch.full((1, 3, 5, 6), 0.7)), torch.zeros(1, 3, 5, 6), atol=1e-6)
 
 
+def test_high_pass_is_not_rounded_by_autocast():
+    x = torch.randn(2, 3, 33, 40)
+    mean = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = high_pass(x)
+    assert out.dtype == torch.float32
+    assert torch.allclose(out, x - mean, atol=1e-6)
+
+
 def test_high_pass_ignores_brightness_and_the_whole_picture_does_not():
     x = torch.randn(2, 3, 40, 40)
     model = small()
