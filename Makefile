@@ -29,7 +29,7 @@ lab: $(VENV)/.lab-installed  ## set everything up and open the course in Jupyter
 	$(BIN)/python -m course_lib data verify studio
 	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
 	  --ServerApp.tornado_settings="{'websocket_max_message_size': 134217728}" \
-	  --ServerApp.default_url="/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb)))" $(LAB_ARGS)
+	  --LabApp.default_url="/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb)))" $(LAB_ARGS)
 
 test: test-library test-browser test-notebooks  ## set everything up and run every test
 
