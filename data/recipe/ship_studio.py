@@ -9,16 +9,20 @@ checkpoint still scores what its card claims.
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))  # course_lib, also without installing it
 
 from course_lib.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from course_lib.data import load  # noqa: E402
+from course_lib.data import FaceDataset, load  # noqa: E402
 from course_lib.errors import CourseError  # noqa: E402
-from course_lib.evaluation import evaluate  # noqa: E402
+from course_lib.evaluation import bootstrap_interval, evaluate, roc_auc  # noqa: E402
 from course_lib.facenest import count_parameters  # noqa: E402
 from course_lib.predict import Detector  # noqa: E402
 
@@ -26,8 +30,34 @@ LESSON = PROJECT / "notebooks" / "runs" / "11_studio_detector"
 SHIPPED = PROJECT / "data" / "checkpoints" / "studio"
 
 
-def card(scores: dict, training: dict) -> str:
+QUALITIES = (95, 75, 50)
+
+
+def resaved(path: str, quality: int) -> bytes:
+    """A picture saved once more as JPEG, as every platform does with what is uploaded to it."""
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def judge(detector: Detector, test: FaceDataset) -> dict:
+    """The metrics of the checkpoint: as the images are, and after one more JPEG compression."""
+    again = {}
+    for quality in QUALITIES:
+        p = detector([resaved(path, quality) for path in test.paths])
+        again[str(quality)] = [roc_auc(test.labels, p), *bootstrap_interval(roc_auc, test.labels, p)]
+    return {"test": evaluate(detector, test), "auc_after_jpeg": again}
+
+
+def card(metrics: dict, training: dict) -> str:
     """The model card; every number in it is passed in."""
+    scores = metrics["test"]
+    jpeg = "\n".join(
+        f"| AUC after saving all test images again as JPEG of quality {quality} | {auc:.4f} | "
+        f"{low:.4f} to {high:.4f} |"
+        for quality, (auc, low, high) in metrics["auc_after_jpeg"].items()
+    )
     auc, (low, high) = scores["auc"], scores["auc_interval"]
     right, (least, most) = scores["accuracy"], scores["accuracy_interval"]
     return f"""# `studio`: FaceNeSt trained on the embedded data
@@ -52,6 +82,7 @@ people, the same camera, the same generator), with 95 % bootstrap intervals (1,0
 | accuracy at the threshold {scores["threshold"]:.3f}, chosen on the validation images | {right:.4f} | \
 {least:.4f} to {most:.4f} |
 | fakes found at 1 % false alarms | {scores["tpr_at_1pct_fpr"]:.4f} | |
+{jpeg}
 
 These are *inside* scores: same generator, same camera. They say nothing about photographs or other
 generators.
@@ -59,7 +90,7 @@ generators.
 ## What it must not be used for
 
 Anything but learning. On photographs of people its answers mean nothing: it has never seen one. It knows one
-generator's trace, which JPEG compression, scaling or blur can wipe out.
+generator's trace, and compression weakens it, as the table shows; scaling and blur were not measured.
 
 ## The same numbers again
 
@@ -76,20 +107,25 @@ def ship() -> None:
     training |= {"epochs": lesson.config["training"].get("epochs"), "crop": 64, "seed": 0}
     kept = dict(preprocessing=lesson.preprocessing, threshold=lesson.threshold, training=training)
     save_checkpoint(SHIPPED, lesson.model, dtype="float16", **kept)
-    scores = evaluate(Detector.load(SHIPPED), load("studio").test)  # of the stored, rounded weights
-    metrics = {"test": scores}
+    metrics = judge(Detector.load(SHIPPED), load("studio").test)  # of the stored, rounded weights
     save_checkpoint(
-        SHIPPED, lesson.model, dtype="float16", metrics=metrics, card=card(scores, training), **kept
+        SHIPPED, lesson.model, dtype="float16", metrics=metrics, card=card(metrics, training), **kept
     )
-    print(f"{SHIPPED.name}: written; test AUC {scores['auc']:.4f}")
+    print(f"{SHIPPED.name}: written; test AUC {metrics['test']['auc']:.4f}")
+
+
+def numbers(metrics: dict) -> dict[str, float]:
+    """What the card claims, by name."""
+    named = {f"AUC after JPEG {quality}": values[0] for quality, values in metrics["auc_after_jpeg"].items()}
+    return {"test AUC": metrics["test"]["auc"], "accuracy": metrics["test"]["accuracy"], **named}
 
 
 def check() -> bool:
-    claimed = load_checkpoint(SHIPPED).config["metrics"]["test"]
-    found = evaluate(Detector.load(SHIPPED), load("studio").test)
-    print(f"test AUC {found['auc']:.4f} (the card says {claimed['auc']:.4f})")
-    print(f"accuracy {found['accuracy']:.4f} (the card says {claimed['accuracy']:.4f})")
-    return abs(found["auc"] - claimed["auc"]) < 5e-4 and abs(found["accuracy"] - claimed["accuracy"]) < 5e-3
+    claimed = numbers(load_checkpoint(SHIPPED).config["metrics"])
+    found = numbers(judge(Detector.load(SHIPPED), load("studio").test))
+    for name, value in found.items():
+        print(f"{name}: {value:.4f} (the card says {claimed[name]:.4f})")
+    return bool(np.allclose(list(found.values()), [claimed[name] for name in found], atol=2e-3))
 
 
 def main() -> int:
