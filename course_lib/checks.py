@@ -8,7 +8,9 @@ A checker prints one of three verdicts and returns nothing:
 * ``correct``.
 
 It never raises into a learner's face, and it never says *correct* unless every case was run and agreed.
-To add an exercise, write a judge: a function of the learner's answer that raises `NotYet` if it is wrong.
+This module is the kit; the exercises themselves stand in `exercises_see`, `exercises_convolve`,
+`exercises_train` and `exercises_use`, one module for each part of the course. To add an exercise, write a
+judge there: a function of the learner's answer that raises `NotYet` if it is wrong.
 
     @exercise
     def double(mine):
@@ -18,15 +20,17 @@ To add an exercise, write a judge: a function of the learner's answer that raise
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
-import math
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 
+PARTS = ("exercises_see", "exercises_convolve", "exercises_train", "exercises_use")
 EXERCISES: dict[str, Callable[[Any], None]] = {}  # every checker by its name; the tests go through them
 
 
@@ -137,208 +141,6 @@ def describe(value: Any) -> str:
     return text if isinstance(value, int | float) else f"{type(value).__name__} {text}"
 
 
-# ---- lesson 11: train FaceNeSt ----
-
-
-@exercise
-def random_crop(mine: Any) -> None:
-    """Lesson 11: ``mine(image, size)`` cuts a random square window out of a 3×height×width uint8 tensor."""
-    image = torch.arange(3 * 6 * 7, dtype=torch.uint8).reshape(
-        3, 6, 7
-    )  # values occur once: a pixel names its place
-    size, seen = 4, set()
-    for draw in range(400):
-        crop = run(mine, image, size)
-        if blank(crop):
-            if draw:
-                raise NotYet(f"draw {draw + 1} gave {crop!r} instead of a crop")
-            raise NotAttempted
-        if not isinstance(crop, torch.Tensor):
-            raise NotYet(f"it gives {describe(crop)}, and a torch tensor was expected")
-        if tuple(crop.shape) != (3, size, size):
-            raise NotYet(
-                f"a crop of size 4 from (3, 6, 7) has shape {tuple(crop.shape)}, and (3, 4, 4) was expected"
-            )
-        if crop.dtype != torch.uint8:
-            raise NotYet(
-                f"the crop is {crop.dtype}, and the image was torch.uint8: a crop only copies pixels"
-            )
-        top, left = divmod(int(crop[0, 0, 0]), 7)
-        if top > 2 or left > 3 or not torch.equal(crop, image[:, top : top + size, left : left + size]):
-            row = crop[0, 0].tolist()
-            raise NotYet(
-                f"the crop that begins {row} is no window of the image: pixels were changed or moved"
-            )
-        seen.add((top, left))
-    if len(seen) == 1:
-        raise NotYet(f"400 draws all gave the window at row {top}, column {left}: it is not random")
-    if missing := sorted({(r, c) for r in range(3) for c in range(4)} - seen):
-        r, c = missing[0]
-        raise NotYet(
-            f"a 4×4 window has 12 places in 6×7 pixels, and 400 draws never gave row {r}, column {c}"
-        )
-    whole = run(mine, image[:, :, :6], 6)  # the crop may be as large as the image
-    equal(whole, image[:, :, :6], "a crop of size 6 from 6×6 pixels")
-
-
-def one_cycle_reference(step: int, total: int, peak: float, warm: float = 0.3) -> float:
-    """One cycle with cosine ramps (Smith and Topin 2018, as in PyTorch): peak/25 → peak → peak/250,000."""
-    last_warm = warm * total - 1
-    if step <= last_warm:
-        low, high, part = peak / 25, peak, step / last_warm
-    else:
-        low, high, part = peak, peak / 25 / 1e4, (step - last_warm) / (total - 1 - last_warm)
-    return high + (low - high) * (1 + math.cos(math.pi * part)) / 2
-
-
-@exercise
-def one_cycle(mine: Any) -> None:
-    """Lesson 11: ``mine(step, total, peak)`` is the learning rate of step 0 … total − 1."""
-    cases = [(step, 100, 0.003) for step in (0, 29, 10, 30, 60, 99)] + [(3, 40, 1.0), (39, 40, 1.0)]
-    agrees(mine, one_cycle_reference, cases, tolerance=1e-4, floor=0.0)  # a rate of 0 is not 1e-8
-
-
-class TinyDetector(torch.nn.Module):
-    """The smallest network with a FaceNeSt's interface: normalised B×3×H×W in, B logits out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 4, 3)
-        self.linear = torch.nn.Linear(4, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(self.conv(x).relu().mean(dim=(2, 3))).squeeze(1)
-
-
-def training_step_reference(model, optimizer, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Normalise, logits, loss, gradients from zero, their norm clipped at 1, one step; returns the loss."""
-    logits = model((images.float() / 255 - 0.5) / 0.25)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
-
-
-@exercise
-def training_step(mine: Any) -> None:
-    """Lesson 11: ``mine(model, optimizer, images, labels)`` makes one step and returns the loss, a number."""
-    if not callable(mine):
-        raise NotYet(f"the answer is to be a function, and this is {describe(mine)}")
-    torch.manual_seed(11)
-    learner = TinyDetector()
-    with torch.no_grad():
-        learner.linear.weight.mul_(40)  # gradients large enough that clipping matters
-    theirs = copy.deepcopy(learner)
-    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.5) for m in (learner, theirs)]
-    for step in (1, 2, 3):
-        images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
-        labels = torch.tensor([0, 1, 1, 0, 1, 1])
-        before = copy.deepcopy(learner.state_dict())
-        answer = mine(learner, optimizers[0], images.clone(), labels.clone())
-        right = training_step_reference(theirs, optimizers[1], images, labels)
-        if blank(answer):
-            if step == 1 and all(torch.equal(v, before[k]) for k, v in learner.state_dict().items()):
-                raise NotAttempted
-            raise NotYet("the step returned nothing: return the loss as a number (loss.item())")
-        where = f"in step {step} (images {tuple(images.shape)}, labels {labels.tolist()})"
-        equal(answer, right, f"{where} the loss", 1e-4)
-        for name, value in theirs.state_dict().items():
-            if torch.equal(learner.state_dict()[name], before[name]):
-                raise NotYet(f"{where} the loss is right, but {name} did not move: backward and step?")
-            equal(learner.state_dict()[name], value, f"after the update {where}, {name}", 1e-4)
-
-
-# ---- lesson 16: the uploader ----
-
-
-@exercise
-def read_uploads(mine: Any) -> None:
-    """Lesson 16: ``mine(value)`` turns both forms of ``FileUpload.value`` into a list of (name, bytes)."""
-    files = [("face.jpg", b"\xff\xd8 one"), ("two words.png", b"\x89PNG two"), ("face.jpg", b"")]
-
-    def tuple_form(pairs):  # ipywidgets 8
-        return tuple({"name": n, "type": "", "size": len(c), "content": memoryview(c)} for n, c in pairs)
-
-    def dict_form(pairs):  # ipywidgets 7
-        return {n: {"metadata": {"name": n, "size": len(c)}, "content": c} for n, c in pairs}
-
-    cases = [
-        ("the tuple of ipywidgets 8 with two files", tuple_form(files[:2]), files[:2]),
-        ("the dict of ipywidgets 7 with two files", dict_form(files[:2]), files[:2]),
-        ("the tuple with two files of one name", tuple_form(files), files),
-        ("the empty tuple", (), []),
-        ("the empty dict", {}, []),
-    ]
-    if not callable(mine):
-        raise NotYet(f"the answer is to be a function, and this is {describe(mine)}")
-    answers = [mine(value) for _, value, _ in cases]
-    if all(blank(answer) for answer in answers):
-        raise NotAttempted
-    for (what, _, expected), answer in zip(cases, answers, strict=True):
-        if not isinstance(answer, list | tuple):
-            raise NotYet(f"{what} gives {describe(answer)}, and a list of pairs was expected")
-        if len(answer) != len(expected):
-            raise NotYet(f"{what} gives {len(answer)} pairs, and {len(expected)} were expected")
-        for pair, (name, content) in zip(answer, expected, strict=True):
-            if not isinstance(pair, list | tuple) or len(pair) != 2:
-                raise NotYet(f"{what} gives {describe(pair)} where a pair (name, bytes) was expected")
-            if pair[0] != name:
-                raise NotYet(f"{what} gives the name {pair[0]!r}, and {name!r} was expected")
-            if not isinstance(pair[1], bytes):
-                kind = type(pair[1]).__name__
-                raise NotYet(f"{what} gives the content as {kind}: copy it into bytes with bytes(…)")
-            if pair[1] != content:
-                raise NotYet(f"{what} gives {pair[1]!r} for {name!r}, and {content!r} was expected")
-
-
-def verdict_text_reference(p_fake: float, threshold: float) -> str:
-    """FAKE and P(fake) from the threshold up, REAL and 1 − P(fake) below it, in per cent, one decimal."""
-    word, p = ("FAKE", p_fake) if p_fake >= threshold else ("REAL", 1 - p_fake)
-    return f"{word} {100 * p:.1f} %"
-
-
-@exercise
-def verdict_text(mine: Any) -> None:
-    """Lesson 16: ``mine(p_fake, threshold)`` is "FAKE 98.8 %" or "REAL 97.1 %"."""
-    cases = [(0.988, 0.5), (0.029, 0.5), (0.5, 0.5), (0.6, 0.7), (0.31, 0.3), (0.8804, 0.9)]
-    answers = [run(mine, *case) for case in cases]
-    if all(blank(answer) for answer in answers):
-        raise NotAttempted
-    for (p_fake, threshold), answer in zip(cases, answers, strict=True):
-        expected = verdict_text_reference(p_fake, threshold)
-        what = f"P(fake) = {p_fake} with the threshold {threshold}"
-        if not isinstance(answer, str):
-            raise NotYet(f"{what} gives {describe(answer)}, and the text {expected!r} was expected")
-        answer = answer.replace("\u00a0", " ").replace("\u202f", " ")  # no-break spaces are welcome
-        if answer != expected:
-            raise NotYet(f"{what} gives {answer!r}, and {expected!r} was expected")
-
-
-@exercise
-def name_html(mine: Any) -> None:
-    """Lesson 16: ``mine(name)`` is ``<b>name</b>`` in which no name, however hostile, becomes markup."""
-    names = [
-        "face.jpg",
-        '<img src=x onerror="alert(1)">.jpg',
-        "</b><script>boom</script>.png",
-        "Tom & Ann's 5 > 4.jpg",
-        "already &lt;escaped&gt; &amp; odd.jpg",
-    ]
-    answers = [run(mine, name) for name in names]
-    if all(blank(answer) for answer in answers):
-        raise NotAttempted
-    for name, answer in zip(names, answers, strict=True):
-        if not isinstance(answer, str):
-            raise NotYet(f"the name {name!r} gives {describe(answer)}, and a piece of HTML was expected")
-        tags, text = as_browser(answer)
-        if tags != ["b", "/b"]:
-            raise NotYet(f"for the name {name!r} a browser sees the tags {tags}, and not just b and /b")
-        if text != name:
-            raise NotYet(f"for the name {name!r} a browser shows {text!r}: the name was changed")
-
-
 def as_browser(markup: str) -> tuple[list[str], str]:
     """The tags in a piece of HTML, in order, and the text that a reader would see."""
     tags: list[str] = []
@@ -350,3 +152,27 @@ def as_browser(markup: str) -> tuple[list[str], str]:
     parser.feed(markup)
     parser.close()
     return tags, "".join(text)
+
+
+# ---- the exercises, found by name: check.random_crop is that of exercises_train ----
+
+
+def all_exercises() -> dict[str, Callable[[Any], None]]:
+    """Every checker of the course by its name."""
+    for part in PARTS:
+        import_module(f".{part}", __package__)
+    return EXERCISES
+
+
+def __getattr__(name: str) -> Callable[[Any], None]:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if name in all_exercises():
+        return EXERCISES[name]
+    near = difflib.get_close_matches(name, EXERCISES, n=1, cutoff=0.4)
+    hint = f" Did you mean check.{near[0]}?" if near else ""
+    raise AttributeError(f"there is no exercise named {name!r}.{hint}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *all_exercises()})

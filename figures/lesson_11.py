@@ -1,15 +1,9 @@
 """Draw figures/lesson_11.svg: the seven stations of one training step. Run it again to get the same file."""
 
-from pathlib import Path
+import matplotlib.pyplot as plt
+from drawing import BLUE, GREEN, ORANGE, arrow, save
+from matplotlib.patches import FancyBboxPatch
 
-import matplotlib
-
-matplotlib.use("svg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch  # noqa: E402
-
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#007A5E"
 STATIONS = [
     ("crop", "64×64 pixels,\nnot resized", BLUE),
     ("normalise", "0…255\n→ −2…2", BLUE),
@@ -39,8 +33,8 @@ def draw() -> plt.Figure:
         axis.text(place, 0.36, title, ha="center", va="center", weight="bold", color=colour, fontsize=12)
         axis.text(place, -0.06, words, ha="center", va="center", fontsize=9.5, linespacing=1.4)
         if place:
-            axis.add_patch(arrow((place - 0.6, 0.06), (place - 0.4, 0.06)))
-    axis.add_patch(arrow((6, -0.46), (2, -0.46), connectionstyle="arc3,rad=-0.14"))
+            arrow(axis, (place - 0.6, 0.06), (place - 0.4, 0.06))
+    arrow(axis, (6, -0.46), (2, -0.46), connectionstyle="arc3,rad=-0.14")
     axis.text(4, -0.93, "new weights; then the next 32 crops", ha="center", va="center", fontsize=10)
     axis.text(0.5, 0.85, "data", color=BLUE, weight="bold", ha="center")
     axis.text(2.5, 0.85, "forward", color=GREEN, weight="bold", ha="center")
@@ -49,14 +43,5 @@ def draw() -> plt.Figure:
     return figure
 
 
-def arrow(start: tuple[float, float], end: tuple[float, float], **options) -> FancyArrowPatch:
-    return FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=13, color="#333333", lw=1.4, **options
-    )
-
-
 if __name__ == "__main__":
-    plt.rcParams["svg.hashsalt"] = "real-or-fake"  # the same drawing gives the same bytes
-    draw().savefig(
-        Path(__file__).with_suffix(".svg"), metadata={"Date": None, "Creator": None}, facecolor="white"
-    )
+    save(draw(), __file__)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from course_lib import check
+from course_lib import check, exercises_train, exercises_use
 
 STUBS = [..., None, lambda *_: ..., lambda *_: None]
 NONSENSE = [
@@ -36,7 +36,7 @@ NONSENSE = [
 def said(capsys, name: str, mine) -> str:
     """What ``check.name(mine)`` printed: always one line."""
     capsys.readouterr()
-    assert check.EXERCISES[name](mine) is None
+    assert getattr(check, name)(mine) is None
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1, lines
     return lines[0]
@@ -116,7 +116,7 @@ def cycle_with_torch(step, total, peak):
 
 
 def test_one_cycle(capsys):
-    right = check.one_cycle_reference
+    right = exercises_train.one_cycle_reference
     wrong = [
         lambda step, total, peak: 0.0,
         lambda step, total, peak: 2 * right(step, total, peak),
@@ -187,7 +187,7 @@ def test_training_step(capsys):
         make_step(result=lambda loss: loss.repeat(2)),
         broadcast_step,
     ]
-    assert_checker(capsys, "training_step", [check.training_step_reference, make_step()], wrong)
+    assert_checker(capsys, "training_step", [exercises_train.training_step_reference, make_step()], wrong)
 
 
 def pairs_from_either(value):
@@ -233,7 +233,7 @@ def test_verdict_text(capsys):
         lambda p, t: "FAKE 0.0 %",
     ]
     right = [
-        check.verdict_text_reference,
+        exercises_use.verdict_text_reference,
         lambda p, t: (f"FAKE {p:.1%}" if p >= t else f"REAL {1 - p:.1%}").replace("%", "\u00a0%"),
     ]
     assert_checker(capsys, "verdict_text", right, wrong)
@@ -284,7 +284,7 @@ def test_random_state_is_left_alone(capsys):
     assert torch.equal(before[0], torch.get_rng_state()) and (before[1] == np.random.get_state()[1]).all()
 
 
-@pytest.mark.parametrize("name", sorted(check.EXERCISES))
+@pytest.mark.parametrize("name", sorted(check.all_exercises()))
 def test_every_checker_survives_nonsense(capsys, name):
     for mine in NONSENSE:
         assert said(capsys, name, mine).startswith("not yet, because "), mine
@@ -309,6 +309,6 @@ def test_the_solutions_in_the_lessons_are_correct(capsys, path):
         exec(compile(ast.Module(wanted, []), path.name, "exec"), space)
         solutions |= {n.name: space[n.name] for n in wanted if isinstance(n, ast.FunctionDef)}
     exercises = {name.removeprefix("my_").removesuffix("_solution"): f for name, f in solutions.items()}
-    assert len(set(exercises) & set(check.EXERCISES)) >= 2
-    for name in set(exercises) & set(check.EXERCISES):
+    assert len(set(exercises) & set(check.all_exercises())) >= 2
+    for name in set(exercises) & set(check.all_exercises()):
         assert said(capsys, name, exercises[name]) == "correct", name

@@ -1,0 +1,1 @@
+"""The interactive pieces of lessons 03 to 05."""

@@ -1,0 +1,1 @@
+"""The interactive pieces of lessons 00 to 02."""
