@@ -1,0 +1,55 @@
+"""Every figure in the README comes from a file that a script wrote: this holds the one to the other."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from course_lib import audit, load
+
+ROOT = Path(__file__).resolve().parents[2]
+if not (ROOT / "README.md").is_file():
+    pytest.skip("installed without a checkout", allow_module_level=True)
+TEXT = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+CHECKPOINTS = ROOT / "data" / "checkpoints"
+
+
+def rows(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_score_of_studio():
+    metrics = json.loads((CHECKPOINTS / "studio" / "config.json").read_text())["metrics"]
+    assert f"test AUC {metrics['test']['auc']:.4f} on the same generator and camera" in TEXT
+    for quality in (95, 75, 50):
+        auc = metrics["auc_after_jpeg"][str(quality)][0]
+        assert f"{auc:.3f} (quality {quality})" in TEXT
+
+
+def test_the_audit():
+    table = audit(load("studio")).table.set_index("name")
+    thumbnail = table.loc["16×16 thumbnail"]
+    interval = f"{thumbnail.low:.3f} to {thumbnail.high:.3f}"
+    assert f"thumbnails scores AUC {thumbnail.auc:.3f} (95 % interval {interval})" in TEXT
+    for name, words in (
+        ("border ring", "border ring"),
+        ("file size", "file size"),
+        ("shuffled labels", "shuffled labels"),
+    ):
+        assert re.search(rf"{words} {table.loc[name, 'auc']:.3f}", TEXT), name
+    assert f"where the generator's trace is, {table.loc['spectrum', 'auc']:.3f}" in TEXT
+
+
+def test_the_worth_of_the_high_pass():
+    found = {"as it is": [], "without high-pass": []}
+    for row in rows(ROOT / "data" / "ablation" / "studio.csv"):
+        found[row["variant"]].append(f"{float(row['test_auc']):.2f}")
+    for variant, words in (
+        ("as it is", "reaches a test AUC of"),
+        ("without high-pass", "on plain pixels"),
+    ):
+        listed = ", ".join(found[variant][:-1]) + " and " + found[variant][-1]
+        assert re.search(rf"{words}[^.]*? {listed}", TEXT), listed
