@@ -63,12 +63,16 @@ _HOME = {
     "roc_auc": "evaluation",
     "accuracy": "evaluation",
     "bootstrap_interval": "evaluation",
+    "wilson_interval": "evaluation",
     "choose_threshold": "evaluation",
     "evaluate": "evaluation",
     "audit": "audit",
     # using it
     "Detector": "predict",
     "Uploader": "widgets",
+    # the interactive pieces of the lessons
+    "FaceGame": "widgets_see",
+    "JpegExplorer": "widgets_see",
 }
 # Whole modules that are used by their own name: ``from course_lib import check`` then
 # ``check.some_exercise(...)``.
@@ -91,7 +95,15 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
         ImageError,
         ModelInputError,
     )
-    from .evaluation import accuracy, bootstrap_interval, choose_threshold, evaluate, predict_scores, roc_auc
+    from .evaluation import (
+        accuracy,
+        bootstrap_interval,
+        choose_threshold,
+        evaluate,
+        predict_scores,
+        roc_auc,
+        wilson_interval,
+    )
     from .facenest import FaceNeSt, FaceNeStConfig, facenest, facenest_reference
     from .generator import FaceAutoencoder, load_forger
     from .images import decode_image
@@ -100,6 +112,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
+    from .widgets_see import FaceGame, JpegExplorer
 
 
 def __getattr__(name: str) -> Any:

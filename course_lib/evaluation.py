@@ -238,6 +238,37 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def wilson_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a share of which k of n were seen: (low, high), both within 0 and 1.
+
+    For counts of right answers, where every answer is right with the same unknown chance: the interval holds
+    all chances that k of n would not surprise. It needs no luck with round shares, as k = 0 and k = n show.
+    Wilson 1927, doi 10.1080/01621459.1927.10502953; computed by SciPy.
+    """
+    from scipy.stats import binomtest
+
+    whole = []
+    for value in (k, n):
+        try:
+            if isinstance(value, bool) or float(value) != int(value):
+                raise ValueError
+            whole.append(int(value))
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(
+                "wilson_interval counts answers, in whole numbers: k right ones of n, not "
+                f"{str(value)[:20]!r}."
+            ) from None
+    k, n = whole
+    if n < 1 or not 0 <= k <= n:
+        raise DataError(
+            f"There cannot be {k} right answers of {n}; wilson_interval needs 0 <= k <= n and n >= 1."
+        )
+    if not isinstance(level, int | float) or not 0 < level < 1:
+        raise DataError(f"The level of an interval lies between 0 and 1, as 0.95 does, and is {level!r}.")
+    interval = binomtest(k, n).proportion_ci(confidence_level=level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def evaluate(
     model_or_detector: Any,
     dataset: Any,

@@ -171,3 +171,148 @@ def finish(figure: Figure) -> None:
     figure.tight_layout(pad=0.4)
     plt.show()
     plt.close(figure)
+
+
+# ---- lesson 00: start here ----
+
+PEOPLE = (  # Nightingale & Farid, PNAS 2022, doi 10.1073/pnas.2120481119: accuracy and its 95 % interval
+    ("315 people, no training", 0.482, 0.471, 0.492),
+    ("219 people, trained, with feedback", 0.590, 0.577, 0.604),
+)
+
+
+def people_figure(rows: Sequence[tuple[str, float, float, float]]) -> Figure:
+    """Shares of right answers (name, share, low, high), above those of `PEOPLE`; the figure is not shown."""
+    rows = [*rows, *PEOPLE]
+    places = np.arange(len(rows))[::-1]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 0.9 + 0.42 * len(rows)))
+        for place, (_, share, low, high) in zip(places, rows, strict=True):
+            published = place < len(PEOPLE)
+            axis.hlines(place, low, high, color=GREY if published else GREEN, linewidth=3)
+            axis.plot(share, place, "s" if published else "o", color="black", markersize=5)
+            axis.annotate(
+                f"{100 * share:.3g} %", (high, place), (6, 0), textcoords="offset points", va="center"
+            )
+        axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+        axis.annotate("guessing", (0.5, len(rows) - 0.55), ha="center", va="bottom", fontsize=9)
+        axis.set(xlim=(0, 1.12), ylim=(-0.6, len(rows) - 0.5), xlabel="share of right answers")
+        axis.set(yticks=places, yticklabels=[row[0] for row in rows], xticks=np.linspace(0, 1, 6))
+        figure.tight_layout(pad=0.4)
+    return figure
+
+
+def plot_against_people(rows: Sequence[tuple[str, float, float, float]]) -> np.ndarray:
+    """Your shares of right answers, with intervals, above two published ones; returns all numbers drawn."""
+    people_figure(rows)
+    plt.show()
+    plt.close()
+    return np.array([row[1:] for row in [*rows, *PEOPLE]], dtype=float)
+
+
+def plot_all_scores(intervals: Sequence[tuple[float, float]]) -> np.ndarray:
+    """The interval for each k of 0 … n right answers, those that hold 0.5 in grey; returns which hold it."""
+    low, high = np.asarray(intervals, dtype=float).T
+    n, holds = len(low) - 1, (low <= 0.5) & (high >= 0.5)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 3))
+        for k in range(n + 1):
+            colour, dash = (GREY, ":") if holds[k] else (GREEN, "-")
+            axis.vlines(k, low[k], high[k], color=colour, linewidth=3, linestyle=dash)
+            axis.plot(k, k / n, "o", color="black", markersize=4)
+        axis.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+        axis.set(xticks=range(0, n + 1, max(1, n // 20)), xlabel=f"right answers of {n}", ylim=(0, 1))
+        axis.set(ylabel="share", title="Solid: guessing is excluded. Dotted: it is not.")
+        finish(figure)
+    return holds
+
+
+def plot_guessers(scores: Any, n: int = 20, mark: int = 15) -> np.ndarray:
+    """How many guessers got 0, 1, … n right; those with `mark` or more hatched. Returns the counts."""
+    counts = np.bincount(np.asarray(scores), minlength=n + 1)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 2.6))
+        for k, count in enumerate(counts):
+            lucky = k >= mark
+            axis.bar(
+                k, count, 0.8, color=FAKE if lucky else REAL, hatch="///" if lucky else "", edgecolor="white"
+            )
+        axis.annotate(
+            f"{counts[mark:].sum():,} have {mark} or more", (mark + 0.2, counts.max() * 0.35), fontsize=10
+        )
+        axis.set(xticks=range(0, n + 1, 2), xlabel=f"right answers of {n}", ylabel="guessers")
+        finish(figure)
+    return counts
+
+
+# ---- lesson 01: images are tensors ----
+
+
+def show_numbers(
+    tables: Sequence[Any], titles: Sequence[str] | None = None, cell: float = 0.36
+) -> list[np.ndarray]:
+    """Small tables of numbers side by side, each on a square as bright as it is large; returns them."""
+    tables = [np.asarray(table) for table in tables]
+    titles = list(titles) if titles is not None else [""] * len(tables)
+    widths = [table.shape[1] for table in tables]
+    with plt.rc_context(STYLE):
+        size = (
+            cell * (sum(widths) + 1.2 * (len(tables) - 1)),
+            cell * max(len(table) for table in tables) + 0.3,
+        )
+        figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, width_ratios=widths)
+        for axis, table, title in zip(axes.flat, tables, titles, strict=True):
+            low, high = (
+                (0, 255) if table.dtype == np.uint8 else (table.min(), max(table.max(), table.min() + 1))
+            )
+            axis.imshow(table, cmap="gray", vmin=low, vmax=high)
+            for (r, c), value in np.ndenumerate(table):
+                dark = value < (low + high) / 2
+                text = (
+                    f"{value:.0f}".replace("-0", "0").replace("-", "−")
+                    if abs(value) < 0.5
+                    else f"{value:.0f}"
+                )
+                axis.text(c, r, text.replace("-", "−"), ha="center", va="center", fontsize=7.5,
+                          color="white" if dark else "black")  # fmt: skip
+            axis.set_title(title, fontsize=10, loc="center", pad=4)
+            axis.axis("off")
+        finish(figure)
+    return tables
+
+
+def show_patterns(patterns: Any, size: float = 4.2) -> np.ndarray:
+    """An 8×8 sheet of the 8×8 patterns of a cosine transform; `patterns` is 8×8×8×8. Returns them."""
+    patterns = np.asarray(patterns, dtype=float)
+    sheet = np.full((8 * 9 + 1, 8 * 9 + 1), np.nan)
+    for u in range(8):
+        for v in range(8):
+            tile = patterns[u, v]
+            sheet[9 * u + 1 : 9 * u + 9, 9 * v + 1 : 9 * v + 9] = tile / np.abs(tile).max()
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(size, size))
+        axis.imshow(sheet, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        axis.set(xticks=4.5 + 9 * np.arange(8), xticklabels=range(8), xlabel="changes from left to right: v")
+        axis.set(yticks=4.5 + 9 * np.arange(8), yticklabels=range(8), ylabel="changes from top to bottom: u")
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        finish(figure)
+    return patterns
+
+
+def plot_lines(
+    x: Any, curves: dict[str, Any], xlabel: str, ylabel: str, title: str = "", xticks: Any = None
+) -> dict[str, np.ndarray]:
+    """Up to four curves over one x, each with a dash and a marker of its own; returns them by name."""
+    curves = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    looks = zip((REAL, FAKE, GREEN, GREY), ("-", "--", "-.", ":"), "osD^", strict=True)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 2.9))
+        for (name, values), (colour, dash, marker) in zip(curves.items(), looks, strict=False):
+            axis.plot(x, values, color=colour, linestyle=dash, marker=marker, markersize=5, label=name)
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, None))
+        if xticks is not None:
+            axis.set_xticks(xticks)
+        axis.legend()
+        finish(figure)
+    return curves

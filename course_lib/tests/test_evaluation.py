@@ -20,6 +20,7 @@ from course_lib import (
     evaluation,
     predict_scores,
     roc_auc,
+    wilson_interval,
 )
 from course_lib.evaluation import fast_auc, predict_logits, summary, to_probability, tpr_at_fpr
 
@@ -51,6 +52,32 @@ def test_fast_auc_is_scikit_learns(pairs):
 def test_accuracy_counts_the_threshold_as_fake():
     assert accuracy([1, 0, 1, 0], [0.5, 0.5, 0.9, 0.1]) == 0.75
     assert accuracy([1, 1], [0.2, 0.3], threshold=0.25) == 0.5
+
+
+def test_wilson_interval_by_hand():
+    # (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), worked out on paper for 13 of 20 with z = 1.96
+    assert wilson_interval(13, 20) == pytest.approx((0.433, 0.819), abs=5e-4)
+    assert wilson_interval(13, 20, level=0.5) == pytest.approx((0.576, 0.717), abs=2e-3)
+    low, high = wilson_interval(0, 20)
+    assert low == 0 and 0.1 < high < 0.2
+    assert wilson_interval(20, 20) == pytest.approx((1 - high, 1 - low))
+    assert wilson_interval(np.int64(3), 5.0) == wilson_interval(3, 5)
+
+
+@pytest.mark.parametrize(
+    "k, n",
+    [(21, 20), (-1, 20), (0, 0), ("13", 20.5), ("many", 20), (None, 20), ([1], 20), (float("nan"), 20),
+     (3, float("inf")), (2.5, 20), (True, 20)],
+)  # fmt: skip
+def test_wilson_interval_says_what_is_wrong(k, n):
+    with pytest.raises(DataError, match=r"^(wilson_interval counts|There cannot be).*\.$"):
+        wilson_interval(k, n)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, "high", None])
+def test_wilson_interval_refuses_a_level_outside_0_and_1(level):
+    with pytest.raises(DataError, match="level"):
+        wilson_interval(1, 2, level)
 
 
 def test_tpr_at_fpr_by_hand():
