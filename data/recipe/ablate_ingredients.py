@@ -3,14 +3,14 @@
     python data/recipe/ablate_ingredients.py                 all rows that the table lacks
     python data/recipe/ablate_ingredients.py --seeds 0       one seed only
 
-The network is lesson 05's (three convolutions, 8, 16 and 32 channels), the budget is the same for every row: the
-same 4,800 training crops of 32×32 pixels, three epochs of `studio`, 150 steps of 32 crops where nothing else is
-said. Whole images are too easy a question (nearly every row would say 1.00), so each network is judged on *one*
-crop of each image, the 32×32 pixels in its middle.
+The network is lesson 05's (three convolutions, 8, 16 and 32 channels). The budget is the same for every row:
+three epochs of `studio`, 4,800 training crops of 32×32 pixels, 150 updates of 32 crops. Whole images are too
+easy a question (with everything on, the validation AUC is 1.00, as lesson 05 shows), so each network is judged
+on *one* crop of each image, the 32×32 pixels in its middle.
 
-`data/ablation/ingredients_rates.csv`: the learning rate of each row that needs one of its own was chosen among
-four, by the AUC on the validation images with seed 0. `data/ablation/ingredients.csv`: the rows, three seeds
-each. Decisions are made on the validation column; the test column was written once and nothing was chosen by it.
+`data/ablation/ingredients_rates.csv`: the learning rate of each row that needs one of its own was chosen
+among four, by the AUC on the validation images with seed 0. `data/ablation/ingredients.csv`: the rows, three
+seeds each. Decisions are made on the validation column; the test column was written once and decided nothing.
 """
 
 import argparse
@@ -40,8 +40,17 @@ RATE_COLUMNS = ("variant", "lr", "train_loss", "valid_auc")
 COLUMNS = ("variant", "seed", "lr", "updates", "train_loss", "valid_auc", "test_auc", "low", "high")
 
 SIDE, EPOCHS, IMAGES = 32, 3, 32  # side of a crop, times through the set, images between two updates
-BASE = dict(see="high-pass", norm=True, init="kaiming", optimizer="AdamW", cycle=True, flip=True, crop="random",
-            batch=32, keep_gradients=True)  # fmt: skip
+BASE = {
+    "see": "high-pass",
+    "norm": True,
+    "init": "kaiming",
+    "optimizer": "AdamW",
+    "cycle": True,
+    "flip": True,
+    "crop": "random",
+    "batch": 32,
+    "keep_gradients": True,
+}
 VARIANTS = {
     "everything on": {},
     "no high-pass": {"see": "pixels"},
