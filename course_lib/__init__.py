@@ -67,9 +67,14 @@ _HOME = {
     "choose_threshold": "evaluation",
     "evaluate": "evaluation",
     "audit": "audit",
+    "already_here": "catalogue",
     # using it
     "Detector": "predict",
     "Uploader": "widgets",
+    # interactive pieces
+    "KernelEditor": "widgets_convolve",
+    "ReceptiveFieldExplorer": "widgets_convolve",
+    "ConvolutionArithmetic": "widgets_convolve",
     # the interactive pieces of the lessons
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
@@ -84,6 +89,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from . import checks as check
     from . import plots
     from .audit import audit
+    from .catalogue import already_here
     from .checkpoints import Preprocessing, available_checkpoints, load_checkpoint, save_checkpoint
     from .data import FaceDataset, load, verify
     from .embedded import checkpoint_folder, data_folder, verify_embedded
@@ -112,6 +118,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
+    from .widgets_convolve import ConvolutionArithmetic, KernelEditor, ReceptiveFieldExplorer
     from .widgets_see import FaceGame, JpegExplorer
 
 

@@ -6,7 +6,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import DownloadError
+from .errors import DataError, DownloadError
+from .images import printable
+
+DOWNLOADS = Path(__file__).resolve().parent.parent / "data" / "downloads"  # git-ignored; yours to fill
 
 
 @dataclass(frozen=True)
@@ -95,19 +98,44 @@ def describe(name: str | None = None) -> str:
     )
 
 
-def fetch(entry: Entry) -> Path:
-    """The folder kagglehub keeps this data set in; downloaded by it, with a progress bar, if need be.
+def already_here(name: str) -> Path | None:
+    """The folder of a data set that lies on this machine, or None; asks no network.
 
-    kagglehub unpacks into a cache of its own and marks a folder complete only at the end. We look for that
-    mark first, because kagglehub itself asks the network for the newest version even when it has one.
+    Looked into, in this order: the folder that the environment variable COURSE_<NAME> names (for example
+    COURSE_HARDRVSF), ``data/downloads/<name>`` in a checkout of the course, kagglehub's cache.
     """
+    if name not in CATALOGUE:
+        raise DataError(
+            f"there is no data set called {printable(str(name))!r}; known are {', '.join(CATALOGUE)}"
+        )
+    variable = f"COURSE_{name.upper().replace('-', '_')}"
+    if chosen := os.environ.get(variable):
+        if not Path(chosen).is_dir():
+            raise DataError(
+                f"{variable} names {printable(chosen)}, which is not a folder; correct or unset it"
+            )
+        return Path(chosen)
+    if (DOWNLOADS / name).is_dir():
+        return DOWNLOADS / name
+    return _in_cache(CATALOGUE[name]) if CATALOGUE[name].handle else None
+
+
+def _in_cache(entry: Entry) -> Path | None:
+    """The newest complete version in kagglehub's cache, which marks a folder complete only at the end."""
     owner, dataset = entry.handle.split("/")
     cache = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub")
     home = cache / "datasets" / owner / dataset
     marks = [m for m in home.glob("*.complete") if m.stem.isdigit() and (home / "versions" / m.stem).is_dir()]
-    if marks:
-        return home / "versions" / max(marks, key=lambda m: int(m.stem)).stem
+    return home / "versions" / max(marks, key=lambda m: int(m.stem)).stem if marks else None
 
+
+def fetch(entry: Entry) -> Path:
+    """The folder this data set lies in; downloaded by kagglehub, with a progress bar, if it is not here yet.
+
+    We look first, because kagglehub itself asks the network for the newest version even when it has one.
+    """
+    if (found := already_here(entry.name)) is not None:
+        return found
     by_hand = f'download it from {entry.page}, unpack it, and call load("{entry.name}", root="its folder")'
     try:
         import kagglehub

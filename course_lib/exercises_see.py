@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checks import NotAttempted, NotYet, agrees, blank, describe, equal, exercise, run
+from .checks import NotAttempted, NotYet, agrees, as_array, blank, describe, equal, exercise, run
 from .evaluation import wilson_interval as wilson
 
 # ---- lesson 00: start here ----
@@ -173,3 +173,106 @@ def label_from_name(mine: Any) -> None:
 
 
 # ---- lesson 02: look before you learn ----
+
+
+def difference_hash_reference(grey: np.ndarray) -> np.ndarray:
+    """H×(W+1) grey values -> H×W bits: is the right neighbour brighter?"""
+    grey = np.asarray(grey, dtype=int)
+    return (grey[:, 1:] > grey[:, :-1]).astype(int)
+
+
+@exercise
+def difference_hash(mine: Any) -> None:
+    """Lesson 02: ``mine(grey)`` turns uint8 grey values H×(W+1) into H×W bits, 1 = brighter to the right."""
+    cases = [
+        np.array([[10, 20, 20, 5]], dtype=np.uint8),
+        np.array([[200, 100, 150], [0, 255, 0], [7, 7, 8], [90, 80, 70]], dtype=np.uint8),
+        np.random.default_rng(2).integers(0, 256, (16, 17), dtype=np.uint8),
+    ]
+    agrees(mine, difference_hash_reference, [(case,) for case in cases])
+
+
+def thumbnail_reference(image: np.ndarray, side: int) -> np.ndarray:
+    """The means of the side×side blocks of an image H×W whose sides are multiples of `side`."""
+    height, width = image.shape
+    blocks = np.asarray(image, dtype=float).reshape(side, height // side, side, width // side)
+    return blocks.mean(axis=(1, 3))
+
+
+@exercise
+def thumbnail(mine: Any) -> None:
+    """Lesson 02: ``mine(image, side)`` averages the blocks of a grey image H×W into side×side numbers."""
+    random = np.random.default_rng(3)
+    cases = [
+        (
+            np.array(
+                [[0.0, 8.0, 1.0, 1.0], [4.0, 4.0, 1.0, 5.0], [2.0, 2.0, 9.0, 9.0], [2.0, 6.0, 9.0, 9.0]]
+            ),
+            2,
+        ),
+        (random.integers(0, 256, (6, 4)).astype(float), 2),
+        (random.integers(0, 256, (6, 9)).astype(float), 3),
+        (random.integers(0, 256, (64, 64)).astype(float), 16),
+    ]
+    agrees(mine, thumbnail_reference, cases)
+
+
+@exercise
+def split_by_group(mine: Any) -> None:
+    """Lesson 02: ``mine(groups, share)`` gives one bool per image, True = test; no group on both sides."""
+    cases = [
+        (np.array([0, 1, 0, 2, 1, 3, 4, 5, 5, 5, 6, 7]), 0.25),
+        (np.array([7, 7, 3, 3, 9, 9, 7, 1, 2, 4, 5, 6, 8, 3, 10, 11, 12, 13, 14, 15]), 0.3),
+        (np.random.default_rng(4).integers(0, 60, 200), 0.2),
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (groups, share), answer in zip(cases, answers, strict=True):
+        where = f"for {len(groups)} images in {len(np.unique(groups))} groups and a share of {share}, it"
+        if blank(answer):
+            raise NotYet(f"{where} gives {answer!r} instead of one bool per image")
+        chosen = as_array(answer, where)
+        if chosen.shape != groups.shape:
+            raise NotYet(f"{where} has shape {chosen.shape}, and {groups.shape} was expected")
+        if not np.isin(chosen, (0, 1)).all():
+            odd = float(chosen[~np.isin(chosen, (0, 1))][0])
+            raise NotYet(f"{where} gives {odd:g}, and only True or False (1 or 0) was expected")
+        chosen = chosen.astype(bool)
+        for group in np.unique(groups):
+            inside = chosen[groups == group]
+            if inside.any() and not inside.all():
+                raise NotYet(
+                    f"{where} puts {inside.sum()} of the {len(inside)} images of group {group} into test and "
+                    "leaves the rest in train: a group is dealt out whole"
+                )
+        wanted, largest = share * len(groups), int(np.unique(groups, return_counts=True)[1].max())
+        if chosen.all() or not chosen.any() or abs(chosen.sum() - wanted) > largest:
+            raise NotYet(
+                f"{where} puts {chosen.sum()} images into test, and about {wanted:g} were expected (whole "
+                f"groups may miss that by {largest}, the size of the largest)"
+            )
+
+
+def judge_interval_reference(low: float, high: float) -> str:
+    """The whole interval inside .40 … .60: clean; the whole interval outside: shortcut; else unclear."""
+    if 0.40 <= low and high <= 0.60:
+        return "clean"
+    return "shortcut" if low > 0.60 or high < 0.40 else "unclear"
+
+
+@exercise
+def judge_interval(mine: Any) -> None:
+    """Lesson 02: ``mine(low, high)`` says "shortcut", "clean" or "unclear" of an AUC's interval."""
+    cases = [(0.46, 0.55), (0.93, 0.98), (0.41, 0.83), (0.05, 0.12), (0.31, 0.58), (0.31, 0.72), (0.55, 0.59)]
+    cases += [(0.40, 0.60), (0.61, 0.64), (0.30, 0.39), (0.59, 0.97), (0.62, 1.0)]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (low, high), answer in zip(cases, answers, strict=True):
+        expected = judge_interval_reference(low, high)
+        if not isinstance(answer, str) or answer != expected:
+            raise NotYet(
+                f"for an interval from {low:.2f} to {high:.2f} it gives {describe(answer)}, and "
+                f"'{expected}' was expected"
+            )

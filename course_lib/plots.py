@@ -166,6 +166,77 @@ def plot_intervals(rows: Sequence[tuple[str, float, float, float]], xlabel: str 
     return numbers
 
 
+def show_maps(
+    maps: Sequence[Any],
+    titles: Sequence[str],
+    columns: int = 5,
+    size: float = 1.8,
+    reach: float | None = None,
+) -> list[np.ndarray]:
+    """Feature maps H×W as grey pictures: mid-grey is 0, black −reach, white reach.
+
+    `reach` is shared by all; without one, each map has its own largest value. Returns the maps as float64.
+    """
+    arrays = [np.asarray(torch.as_tensor(m).detach(), dtype=float) for m in maps]
+    if not arrays or len(arrays) != len(titles) or any(a.ndim != 2 for a in arrays):
+        raise ValueError("show_maps needs maps of two dimensions each and as many titles.")
+    columns = min(columns, len(arrays))
+    rows = -(-len(arrays) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(columns * size, rows * (size + 0.25)), squeeze=False
+        )
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, array, title in zip(axes.flat, arrays, titles, strict=False):
+            limit = reach or max(np.abs(array).max(), 1e-12)
+            axis.imshow(array, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
+            axis.set_title(title, fontsize=10, loc="center", pad=3)
+        finish(figure)
+    return arrays
+
+
+def plot_curve(
+    values: Sequence[float], title: str, xlabel: str, ylabel: str, log: bool = False
+) -> np.ndarray:
+    """One curve against 1, 2, 3 …; returns its values."""
+    values = np.asarray(values, dtype=float)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6, 2.6))
+        axis.plot(np.arange(1, len(values) + 1), values, color=GREEN)
+        axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        axis.set(yscale="log") if log else axis.set_ylim(0, None)
+        finish(figure)
+    return values
+
+
+def plot_spectra(real: Any, fake: Any) -> np.ndarray:
+    """Two mean power spectra H×W (zero frequency in the middle) and how many times larger the fake's is.
+
+    Returns the base-2 logarithm of that ratio: 1 is twice as strong, −1 half as strong.
+    """
+    arrays = [np.asarray(torch.as_tensor(s), dtype=float) for s in (real, fake)]
+    ratio = np.log2(np.maximum(arrays[1], 1e-12) / np.maximum(arrays[0], 1e-12))
+    low, high = (np.log10(np.maximum(np.quantile(np.stack(arrays), q), 1e-12)) for q in (0.01, 0.999))
+    half = arrays[0].shape[0] // 2
+    ticks = {"xticks": [0, half, 2 * half - 1], "yticks": [0, half, 2 * half - 1]}
+    words = ["every\n2 px", "even", "every\n2 px"]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.4))
+        for axis, array, title in zip(axes, arrays, ("real", "fake"), strict=False):
+            shown = axis.imshow(np.log10(np.maximum(array, 1e-12)), cmap="cividis", vmin=low, vmax=high)
+            axis.set_title(f"{title}: power, powers of ten", fontsize=10)
+            figure.colorbar(shown, ax=axis, fraction=0.046)
+        shown = axes[2].imshow(ratio, cmap="PuOr_r", vmin=-3, vmax=3)
+        axes[2].set_title("fake ÷ real, powers of two", fontsize=10)
+        figure.colorbar(shown, ax=axes[2], fraction=0.046)
+        for axis in axes:
+            axis.set(**ticks, xticklabels=words, yticklabels=words)
+            axis.tick_params(labelsize=8)
+        finish(figure)
+    return ratio
+
+
 def finish(figure: Figure) -> None:
     """Fit everything in, show it (inline in a notebook), and forget the figure."""
     figure.tight_layout(pad=0.4)
@@ -316,3 +387,168 @@ def plot_lines(
         axis.legend()
         finish(figure)
     return curves
+
+
+# ---- lessons 04 and 05: a first CNN, training that works ----
+
+
+def plot_curves(
+    curves: dict[str, Sequence[float]],
+    title: str = "",
+    xlabel: str = "step",
+    guess: float | None = None,
+    logarithmic: bool = False,
+) -> dict[str, np.ndarray]:
+    """Up to four curves against the step (or epoch), counted from 1, each with a dash of its own.
+
+    guess: where a dotted line "guessing" is drawn, such as ln 2 for a loss. Returns the curves by name.
+    """
+    drawn = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    looks = zip((GREEN, FAKE, REAL, GREY), ("-", "--", "-.", ":"), "osD^", strict=True)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 2.9))
+        for (name, values), (colour, dash, marker) in zip(drawn.items(), looks, strict=False):
+            few = {"marker": marker, "markersize": 5} if len(values) <= 30 else {}
+            steps = np.arange(1, len(values) + 1)
+            axis.plot(steps, values, color=colour, linestyle=dash, label=name, **few)
+        if guess is not None:
+            axis.axhline(guess, color="black", linewidth=0.8, linestyle=":")
+            last = max(len(values) for values in drawn.values())
+            axis.annotate("guessing", (last, guess), (0, -3), textcoords="offset points", fontsize=9,
+                          ha="right", va="top")  # fmt: skip
+        if logarithmic:
+            axis.set_yscale("log")
+        axis.set(title=title, xlabel=xlabel)
+        axis.legend(loc="best")
+        finish(figure)
+    return drawn
+
+
+def running_mean(values: Sequence[float], width: int) -> np.ndarray:
+    """The mean of each value and those before it, `width` of them in all (fewer at the start)."""
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
+    ends = np.arange(1, len(total))
+    starts = np.maximum(ends - width, 0)
+    return (total[ends] - total[starts]) / (ends - starts)
+
+
+def plot_four_pictures(pictures: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> list[tuple]:
+    """Pictures (title, training loss, validation loss) side by side, two to a row; returns what was drawn."""
+    drawn = [(title, np.asarray(a, dtype=float), np.asarray(b, dtype=float)) for title, a, b in pictures]
+    rows = -(-len(drawn) // 2)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, 2, figsize=(8, 2.3 * rows), squeeze=False)
+        for axis, (title, train, valid) in zip(axes.flat, drawn, strict=False):
+            epochs = np.arange(1, len(train) + 1)
+            axis.plot(epochs, train, color=GREY, linestyle="--", marker="o", markersize=3, label="training")
+            axis.plot(epochs, valid, color=GREEN, marker="s", markersize=3, label="validation")
+            axis.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
+            axis.set(ylim=(0, max(1.0, min(2.0, 1.05 * np.nanmax([train, valid])))), xlabel="epoch")
+            axis.set_title(title, fontsize=11)
+        axes[0, 0].legend(fontsize=9)
+        finish(figure)
+    return drawn
+
+
+def plot_seeds(
+    rows: Sequence[tuple[str, Sequence[float]]], xlabel: str = "validation AUC", low: float = 0.45
+) -> np.ndarray:
+    """Each row (name, one value for each seed): the seeds as dots on a line from least to most, the mean as a
+    bar across it and in figures. Returns the values, rows × seeds."""
+    values = np.array([row[1] for row in rows], dtype=float)
+    places = np.arange(len(rows))[::-1]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 0.8 + 0.33 * len(rows)))
+        axis.hlines(places, values.min(1), values.max(1), color=GREEN, linewidth=2)
+        for column in values.T:
+            axis.plot(column, places, "o", color="white", markeredgecolor=GREEN, markersize=6)
+        axis.plot(values.mean(1), places, "|", color="black", markersize=14, markeredgewidth=2)
+        for place, row in zip(places, values, strict=True):
+            axis.annotate(f"{row.mean():.3f}", (1.005, place), va="center", annotation_clip=False)
+        axis.axvline(values[0].mean(), color="black", linewidth=0.8, linestyle=":")
+        axis.set(yticks=places, yticklabels=[row[0] for row in rows], xlabel=xlabel, xlim=(low, 1.0))
+        axis.set(ylim=(-0.6, len(rows) - 0.4))
+        finish(figure)
+    return values
+
+
+def plot_activations(curves: dict[str, Sequence[float]]) -> dict[str, np.ndarray]:
+    """The standard deviation of the numbers that leave each layer, on a logarithmic scale, one curve for each
+    way to begin; returns the curves."""
+    return plot_curves(curves, "How large the numbers are after each layer", "layer", logarithmic=True)
+
+
+def rate_figure(
+    rates: Sequence[float], losses: Sequence[float], tried: dict[float, Sequence[float]], chosen: float
+) -> Figure:
+    """Left the search for a learning rate, loss against rate, with a line at `chosen`; right what short
+    trainings at the rates in `tried` do. The figure is not shown."""
+    looks = zip((REAL, GREEN, FAKE, GREY), (":", "-", "--", "-."), strict=True)
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.2), sharey=True)
+        left.plot(rates, losses, color="black", linewidth=1.5)
+        left.axvline(chosen, color=GREEN, linewidth=1.5)
+        left.annotate(f" rate {chosen:g}", (chosen, 0.02), xycoords=("data", "axes fraction"), color=GREEN)
+        left.set(xscale="log", xlabel="learning rate, growing at each step", title="The search")
+        left.set(ylim=(0, 1.4), ylabel="training loss")
+        for (rate, values), (colour, dash) in zip(tried.items(), looks, strict=False):
+            steps = np.arange(1, len(values) + 1)
+            right.plot(steps, values, color=colour, linestyle=dash, label=f"rate {rate:g}")
+        for axis in (left, right):
+            axis.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
+        right.annotate("guessing", (1, np.log(2)), (2, 3), textcoords="offset points", fontsize=9)
+        right.set(xlabel="step", title="A short training at each of these rates")
+        right.legend(fontsize=9)
+        figure.tight_layout(pad=0.4)
+    return figure
+
+
+# ---- lesson 02: look before you learn ----
+
+
+def plot_real_fake(
+    real: Any, fake: Any, xlabel: str, title: str = "", bins: int = 30
+) -> dict[str, np.ndarray]:
+    """How often each value of one number occurs, real images upwards and fake ones downwards, like a mirror.
+
+    Both classes share their bins, and bars are shares of the class. Returns the counts of both.
+    """
+    values = {"real": np.asarray(real, dtype=float), "fake": np.asarray(fake, dtype=float)}
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
+    counts = {name: np.histogram(numbers, edges)[0] for name, numbers in values.items()}
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 2.9))
+        for (name, count), colour, hatch, way in zip(
+            counts.items(), (REAL, FAKE), ("", "///"), (1, -1), strict=True
+        ):
+            share = way * 100 * count / max(1, count.sum())
+            axis.bar(edges[:-1], share, np.diff(edges), align="edge", color=colour, hatch=hatch,
+                     edgecolor="white", linewidth=0.5, label=name)  # fmt: skip
+        reach = 1.15 * max(np.abs(axis.get_ylim()))
+        axis.set(xlabel=xlabel, ylabel="% of the class", title=title, ylim=(-reach, reach))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.legend(loc="upper right", ncols=2)
+        finish(figure)
+    return counts
+
+
+def plot_rings(real: Any, fake: Any) -> np.ndarray:
+    """Mean log-power of real and fake images at each frequency, and below it the difference fake − real.
+
+    real, fake: arrays images × frequencies (natural logarithms). Returns the difference of the means.
+    """
+    means = [np.asarray(values, dtype=float).mean(axis=0) for values in (real, fake)]
+    difference, frequency = means[1] - means[0], np.arange(1, len(means[0]) + 1)
+    with plt.rc_context(STYLE):
+        figure, (upper, lower) = plt.subplots(2, 1, figsize=(7, 4.2), sharex=True, height_ratios=[3, 2])
+        upper.plot(frequency, means[0], color=REAL, label="real")
+        upper.plot(frequency, means[1], color=FAKE, linestyle="--", label="fake")
+        upper.set(ylabel="mean log-power", title="Coarse to fine")
+        upper.legend()
+        lower.fill_between(frequency, difference, color=GREY, alpha=0.35)
+        lower.plot(frequency, difference, color="black", linewidth=1)
+        lower.axhline(0, color="black", linewidth=0.8)
+        lower.set(ylabel="fake − real", xlabel="waves across the picture")
+        finish(figure)
+    return difference

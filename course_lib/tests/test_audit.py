@@ -192,3 +192,83 @@ def test_the_hard_set_is_not_hard():
     report = audit(everything.subset(order[:300]), everything.subset(order[300:]))
     assert row(report, "16×16 thumbnail").auc > 0.97 and not report.clean
     assert row(report, "JPEG table").auc == 0.5  # one quality, one table: the file format is innocent here
+
+
+def test_a_coin_on_few_images_is_not_called_a_shortcut():
+    verdicts = [audit(pictures(24, seed), pictures(24, seed + 50)) for seed in range(6)]
+    outside = [r for r in verdicts if "holds .5: this may be chance" in r.verdict]
+    assert outside, "among six coins on 24 images some must fall out of bounds"
+    for report in outside:
+        for _, found in report.table.iterrows():
+            if found["within"] is False and found["low"] <= 0.5 <= found["high"]:
+                assert f"{found['name']} alone scores" not in report.verdict
+    assert all("Not proven innocent" in r.verdict or not r.clean for r in verdicts)
+
+
+def test_copies_between_train_and_test_are_counted():
+    train, test = pictures(200, 1), pictures(200, 2)
+    for i in range(7):
+        test.images[i] = (train.images[2 * i].float() * 0.97 + 3).to(torch.uint8)
+    report = audit(train, test)
+    assert report.copies == 7 and not report.clean
+    assert "7 of 200 test images have a near-duplicate in the training set" in report.verdict
+    assert audit(pictures(200, 1), pictures(200, 2)).copies == 0
+    test.images[1:7] = pictures(6, 9).images
+    assert "1 of 200 test images has a near-duplicate" in audit(train, test).verdict
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (None, "given nothing as its training set"),
+        (3, "given 3 \\(int\\) as its training set"),
+        ([1, 2], "\\(list\\)"),
+        (float("nan"), "\\(float\\)"),
+        ("no-such-set", "no data set and no folder"),
+        (Path("no/such/folder"), "there is no folder"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_in_a_sentence(wrong, words):
+    with pytest.raises(DataError, match=words):
+        audit(wrong)
+
+
+def test_a_second_argument_that_is_no_set_is_refused():
+    with pytest.raises(DataError, match="as its test set"):
+        audit(pictures(20), "text")
+
+
+def own_folder(root, real=24, fake=24):
+    """A learner's folder: few images of mixed sizes and kinds."""
+    for name, number, seed in (("real", real, 5), ("fake", fake, 6)):
+        (root / name).mkdir(parents=True)
+        for i, image in enumerate(pictures(max(number, 2), seed, side=48).images[:number]):
+            cut = image[:, : 40 + i % 5, : 36 + i % 7].permute(1, 2, 0).numpy()
+            Image.fromarray(cut).save(root / name / f"{i}.{('jpg', 'png', 'webp')[i % 3]}")
+    return root
+
+
+def test_a_folder_of_ones_own(tmp_path):
+    folder = own_folder(tmp_path / "mine")
+    (folder / "real" / "broken.jpg").write_bytes(b"\xff\xd8\xff cut off")
+    (folder / "fake" / "notes.txt").write_text("not an image")
+    report = audit(str(folder))
+    assert report.verdict.startswith("mine: ") and "Few images" in report.verdict
+    assert "2 unusable files were left out, the first: " in report.verdict
+    assert np.isfinite(row(report, "16×16 thumbnail").auc)
+    assert np.isfinite(row(report, "JPEG table").auc)
+    assert report.table.equals(audit(folder).table)
+
+
+def test_a_folder_with_one_class_or_too_few(tmp_path):
+    own_folder(tmp_path / "one", real=4, fake=0)
+    with pytest.raises(DataError, match="holds no images; both classes are needed"):
+        audit(tmp_path / "one")
+    own_folder(tmp_path / "few", real=3, fake=3)
+    with pytest.raises(DataError, match="at least two of each"):
+        audit(tmp_path / "few")
+
+
+def test_tiny_pictures(tmp_path):
+    report = audit(pictures(40, 1, side=9), pictures(40, 2, side=9))
+    assert np.isfinite(row(report, "spectrum").auc) and np.isfinite(row(report, "border ring").auc)

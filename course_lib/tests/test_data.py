@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from course_lib import DataError, DownloadError, ImageError, load, verify
+from course_lib import DataError, DownloadError, ImageError, already_here, load, verify
 from course_lib.catalogue import CATALOGUE, describe
 from course_lib.data import FaceDataset, to_float
 from course_lib.splits import difference_hash, near_duplicate_groups, split_groups
@@ -30,6 +30,9 @@ needs_hard = pytest.mark.skipif(not HARD.is_dir(), reason=f"{HARD} is not here")
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+    monkeypatch.setattr("course_lib.catalogue.DOWNLOADS", tmp_path / "downloads")
+    for name in CATALOGUE:
+        monkeypatch.delenv(f"COURSE_{name.upper().replace('-', '_')}", raising=False)
 
 
 def paint(path: Path, seed: int, size: int = 24) -> None:
@@ -539,6 +542,27 @@ def test_download_by_kagglehub_and_its_cache(tmp_path, monkeypatch):
     fake_kagglehub(monkeypatch, download)
     assert len(load("hardrvsf").train) == len(load("hardrvsf").train) == 14
     assert asked == ["hamzaboulahia/hardfakevsrealfaces"]  # the second time nobody was asked
+
+
+def test_a_set_that_is_already_here_is_found_without_a_network(tmp_path, monkeypatch):
+    assert already_here("hardrvsf") is None and already_here("studio") is None
+    home = tmp_path / "kaggle" / "datasets" / CATALOGUE["hardrvsf"].handle
+    for version in ("2", "10"):
+        make_pool(home / "versions" / version)
+        (home / f"{version}.complete").touch()
+    assert already_here("hardrvsf") == home / "versions" / "10"
+    make_pool(tmp_path / "downloads" / "hardrvsf")
+    assert already_here("hardrvsf") == tmp_path / "downloads" / "hardrvsf"
+    make_pool(tmp_path / "mine")
+    monkeypatch.setenv("COURSE_HARDRVSF", str(tmp_path / "mine"))
+    assert already_here("hardrvsf") == tmp_path / "mine"
+    assert load("hardrvsf").root == tmp_path / "mine"
+    monkeypatch.setenv("COURSE_HARDRVSF", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match="COURSE_HARDRVSF names .*not a folder"):
+        already_here("hardrvsf")
+    for odd in ("Hard", None, 3):
+        with pytest.raises(DataError, match="known are studio"):
+            already_here(odd)
 
 
 class Answer(Exception):

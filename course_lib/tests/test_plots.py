@@ -43,3 +43,11 @@ def test_curves_come_back():
         0.95,
     ]
     assert not matplotlib.pyplot.get_fignums()
+
+
+def test_real_and_fake_as_mirrors_and_rings():
+    counts = plots.plot_real_fake([1, 2, 2, 9], [3, 4], "bytes", "sizes", bins=4)
+    assert counts["real"].tolist() == [3, 0, 0, 1] and counts["fake"].tolist() == [0, 2, 0, 0]
+    difference = plots.plot_rings(np.zeros((3, 5)), np.ones((2, 5)) * np.arange(5))
+    assert difference.tolist() == [0, 1, 2, 3, 4]
+    assert not matplotlib.pyplot.get_fignums()
