@@ -5,7 +5,7 @@
 
 The network is lesson 05's (three convolutions, 8, 16 and 32 channels). The budget is the same for every row:
 three epochs of `studio`, 4,800 training crops of 32×32 pixels, 150 updates of 32 crops. Whole images are too
-easy a question (with everything on, the validation AUC is 1.00, as lesson 05 shows), so each network is judged
+easy a question (with everything on, the validation AUC is 1.00, as lesson 05 shows), so a network is judged
 on *one* crop of each image, the 32×32 pixels in its middle.
 
 `data/ablation/ingredients_rates.csv`: the learning rate of each row that needs one of its own was chosen
