@@ -222,7 +222,7 @@ def plot_spectra(real: Any, fake: Any) -> np.ndarray:
     ticks = {"xticks": [0, half, 2 * half - 1], "yticks": [0, half, 2 * half - 1]}
     words = ["every\n2 px", "even", "every\n2 px"]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.4))
+        figure, axes = plt.subplots(1, 3, figsize=(9.3, 3.1))
         for axis, array, title in zip(axes, arrays, ("real", "fake"), strict=False):
             shown = axis.imshow(np.log10(np.maximum(array, 1e-12)), cmap="cividis", vmin=low, vmax=high)
             axis.set_title(f"{title}: power, powers of ten", fontsize=10)
@@ -322,7 +322,7 @@ def plot_guessers(scores: Any, n: int = 20, mark: int = 15) -> np.ndarray:
 def show_numbers(
     tables: Sequence[Any], titles: Sequence[str] | None = None, cell: float = 0.36
 ) -> list[np.ndarray]:
-    """Small tables of numbers side by side, each on a square as bright as it is large; returns them."""
+    """Tables of numbers in a row, each on a square as bright as it is large (sign aside). Returns them."""
     tables = [np.asarray(table) for table in tables]
     titles = list(titles) if titles is not None else [""] * len(tables)
     widths = [table.shape[1] for table in tables]
@@ -333,19 +333,15 @@ def show_numbers(
         )
         figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, width_ratios=widths)
         for axis, table, title in zip(axes.flat, tables, titles, strict=True):
-            low, high = (
-                (0, 255) if table.dtype == np.uint8 else (table.min(), max(table.max(), table.min() + 1))
-            )
-            axis.imshow(table, cmap="gray", vmin=low, vmax=high)
+            if table.dtype == np.uint8:  # pixels; anything else by its size, on a logarithmic scale
+                shade = table / 255
+            else:
+                shade = np.log1p(np.abs(table)) / max(np.log1p(np.abs(table)).max(), 1e-9)
+            axis.imshow(shade, cmap="gray", vmin=0, vmax=1)
             for (r, c), value in np.ndenumerate(table):
-                dark = value < (low + high) / 2
-                text = (
-                    f"{value:.0f}".replace("-0", "0").replace("-", "−")
-                    if abs(value) < 0.5
-                    else f"{value:.0f}"
-                )
-                axis.text(c, r, text.replace("-", "−"), ha="center", va="center", fontsize=7.5,
-                          color="white" if dark else "black")  # fmt: skip
+                text = f"{round(float(value)):d}".replace("-", "−")
+                ink = "white" if shade[r, c] < 0.5 else "black"
+                axis.text(c, r, text, ha="center", va="center", fontsize=7.5, color=ink)
             axis.set_title(title, fontsize=10, loc="center", pad=4)
             axis.axis("off")
         finish(figure)
@@ -362,6 +358,7 @@ def show_patterns(patterns: Any, size: float = 4.2) -> np.ndarray:
             sheet[9 * u + 1 : 9 * u + 9, 9 * v + 1 : 9 * v + 9] = tile / np.abs(tile).max()
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(size, size))
+        axis.set_facecolor("#7fb2d0")  # between the patterns, so that a white one has an edge
         axis.imshow(sheet, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
         axis.set(xticks=4.5 + 9 * np.arange(8), xticklabels=range(8), xlabel="changes from left to right: v")
         axis.set(yticks=4.5 + 9 * np.arange(8), yticklabels=range(8), ylabel="changes from top to bottom: u")

@@ -67,6 +67,26 @@ def show_with_picture(widget: ipw.Widget, png: bytes, words: str) -> None:
     display({WIDGET_VIEW: view, "image/png": picture, "text/plain": words}, raw=True)
 
 
+def keep_keys(name: str, keys: dict[str, str] | None = None) -> ipw.HTML:
+    """An invisible widget that keeps key presses inside the piece with class ``name``; put it among them.
+
+    JupyterLab takes single letters as commands wherever no text field has the focus: with a button focused,
+    R turns the cell into raw text and the piece is gone. The attribute set here tells it to leave the keys
+    alone. keys: which key clicks which child (by its class), such as ``{"r": "course-real"}``. Where a page
+    does not run the handler, mouse, Tab and the space bar still do everything.
+    """
+    clicks = "".join(
+        f"if(k==='{key}'){{e.preventDefault();g.querySelector('.{child}').click()}}"
+        for key, child in (keys or {}).items()
+    )
+    script = (
+        f"var g=this.closest('.{name}');if(g){{g.setAttribute('data-lm-suppress-shortcuts','true');"
+        "g.addEventListener('keydown',function(e){if(e.target.matches('input,select,textarea')||e.ctrlKey||"
+        f"e.altKey||e.metaKey)return;var k=e.key.toLowerCase();{clicks}}})}}"
+    )
+    return ipw.HTML(f'<style onload="{script}">.{name} {{ outline: none; }}</style>')
+
+
 def read_number(text: Any, what: str, low: float, high: float) -> float:
     """The number in a text field; ValueError with a sentence for the page if it is none or out of range."""
     try:

@@ -19,7 +19,15 @@ from PIL import Image, ImageDraw
 from . import plots
 from .errors import DataError
 from .evaluation import wilson_interval
-from .widgets_kit import figure_png, picture_png, picture_widget, read_number, set_picture, show_with_picture
+from .widgets_kit import (
+    figure_png,
+    keep_keys,
+    picture_png,
+    picture_widget,
+    read_number,
+    set_picture,
+    show_with_picture,
+)
 
 STYLE = """<style>
 .course-see { max-width: 760px; padding: 4px 8px 8px; overflow: visible; }
@@ -115,6 +123,9 @@ class FaceGame:
             description=f"{self.faces} new faces", tooltip="start again with other faces",
             layout=ipw.Layout(width="140px"),
         )  # fmt: skip
+        for button, name in ((self._real, "course-real"), (self._fake, "course-fake")):
+            button.add_class(name)
+        keys = keep_keys("course-game", {"r": "course-real", "f": "course-fake"})
         self._real.on_click(lambda _: self.answer("R"))
         self._fake.on_click(lambda _: self.answer("F"))
         self._again.on_click(lambda _: self._restart(self._game + 1))
@@ -124,7 +135,7 @@ class FaceGame:
             [self._last, self._said, self._again], layout=ipw.Layout(margin="0 0 0 20px", width="300px")
         )
         self._table = ipw.HBox([left, right], layout=ipw.Layout(flex_flow="row wrap"))
-        self.widget = ipw.VBox([ipw.HTML(STYLE), self._title, self._table, self._result])
+        self.widget = ipw.VBox([ipw.HTML(STYLE), keys, self._title, self._table, self._result])
         self.widget.add_class("course-see")
         self.widget.add_class("course-game")
 
@@ -144,7 +155,7 @@ class FaceGame:
 
     def _show_face(self) -> None:
         self._bar.value = done = len(self.answers)
-        self._field.value = self.answers
+        self._mend_field()
         if done < self.faces:
             title = f"Face {done + 1} of {self.faces}: real or fake?"
             set_picture(self._face, picture_png(self._picture(self.order[done]), 1), title, 288)
@@ -163,7 +174,12 @@ class FaceGame:
             self._say(
                 "Answers that were given cannot be changed; the next letter is for the face on the left."
             )
-        self._field.value = self.answers
+        self._mend_field()
+
+    def _mend_field(self) -> None:
+        """Make the field say what was answered; never while it does, for that would swallow a quick key."""
+        if self._field.value.upper() != self.answers:
+            self._field.value = self.answers
 
     def answer(self, letters: str) -> None:
         """Give the next answers, one letter (R or F) each, as the buttons do."""
@@ -309,7 +325,7 @@ class JpegExplorer:
         ]
         row = ipw.HBox(columns, layout=ipw.Layout(flex_flow="row wrap"))
         controls = ipw.HBox([self.quality, self.face], layout=ipw.Layout(flex_flow="row wrap"))
-        self.widget = ipw.VBox([ipw.HTML(STYLE), controls, row, self.words])
+        self.widget = ipw.VBox([ipw.HTML(STYLE), keep_keys("course-jpeg"), controls, row, self.words])
         self.widget.add_class("course-see")
         self.widget.add_class("course-jpeg")
         self._draw()

@@ -29,7 +29,7 @@ def heading(axis, x, title, words, colour) -> None:
 def draw() -> plt.Figure:
     figure, axis = sheet(10, 3.1)
     box(axis, 0.2, 0.95, 1.1, 1.35, BLUE)
-    axis.text(0.75, 1.62, "JPEG\n8×8 blocks\n4.7 kB", ha="center", va="center", fontsize=10, linespacing=1.5)
+    axis.text(0.75, 1.62, "JPEG\n8×8 blocks\nabout 5 kB", ha="center", va="center", linespacing=1.5)
     heading(axis, 0.75, "file", "small, and\nnot exact", BLUE)
     arrow(axis, (1.42, 1.62), (1.85, 1.62))
 

@@ -69,7 +69,7 @@ def test_a_game_with_the_buttons(game):
 def test_a_game_in_the_field(game):
     truth = truth_of(game)
     game._field.value = truth[0].lower()
-    assert game.answers == truth[0] == game._field.value
+    assert game.answers == truth[0] == game._field.value.upper()
     wrong = "F" if truth[1] == "R" else "R"
     game._field.value = truth[0] + wrong
     assert status(game).startswith("✕ Wrong: face 2") and "So far 1 of 2" in status(game)
