@@ -75,6 +75,7 @@ _HOME = {
     "KernelEditor": "widgets_convolve",
     "ReceptiveFieldExplorer": "widgets_convolve",
     "ConvolutionArithmetic": "widgets_convolve",
+    "LearningRateFinder": "widgets_convolve",
     # the interactive pieces of the lessons
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
@@ -118,7 +119,12 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
-    from .widgets_convolve import ConvolutionArithmetic, KernelEditor, ReceptiveFieldExplorer
+    from .widgets_convolve import (
+        ConvolutionArithmetic,
+        KernelEditor,
+        LearningRateFinder,
+        ReceptiveFieldExplorer,
+    )
     from .widgets_see import FaceGame, JpegExplorer
 
 

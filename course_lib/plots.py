@@ -160,7 +160,8 @@ def plot_intervals(rows: Sequence[tuple[str, float, float, float]], xlabel: str 
                 f"{value:.3f}", (high, place), xytext=(6, 0), textcoords="offset points", va="center"
             )
         axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-        axis.set(yticks=places, yticklabels=[row[0] for row in rows], xlabel=xlabel, xlim=(0.35, 1.1))
+        left = min(0.35, float(np.nanmin(numbers)) - 0.03)
+        axis.set(yticks=places, yticklabels=[row[0] for row in rows], xlabel=xlabel, xlim=(left, 1.1))
         axis.set(ylim=(-0.6, len(rows) - 0.4))
         finish(figure)
     return numbers
