@@ -9,8 +9,8 @@ A checker prints one of three verdicts and returns nothing:
 
 It never raises into a learner's face, and it never says *correct* unless every case was run and agreed.
 This module is the kit; the exercises themselves stand in `exercises_see`, `exercises_convolve`,
-`exercises_train` and `exercises_use`, one module for each part of the course. To add an exercise, write a
-judge there: a function of the learner's answer that raises `NotYet` if it is wrong.
+`exercises_attend`, `exercises_train` and `exercises_use`, one module for each part of the course. To add an
+exercise, write a judge there: a function of the learner's answer that raises `NotYet` if it is wrong.
 
     @exercise
     def double(mine):
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
-PARTS = ("exercises_see", "exercises_convolve", "exercises_train", "exercises_use")
+PARTS = ("exercises_see", "exercises_convolve", "exercises_attend", "exercises_train", "exercises_use")
 EXERCISES: dict[str, Callable[[Any], None]] = {}  # every checker by its name; the tests go through them
 
 
