@@ -264,7 +264,12 @@ def people_figure(rows: Sequence[tuple[str, float, float, float]]) -> Figure:
             axis.hlines(place, low, high, color=GREY if published else GREEN, linewidth=3)
             axis.plot(share, place, "s" if published else "o", color="black", markersize=5)
             axis.annotate(
-                f"{100 * share:.3g} %", (high, place), (6, 0), textcoords="offset points", va="center"
+                f"{100 * share:.1f} %",
+                (high, place),
+                (6, 0),
+                textcoords="offset points",
+                va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
         axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
         axis.annotate("guessing", (0.5, len(rows) - 0.55), ha="center", va="bottom", fontsize=9)
@@ -291,7 +296,7 @@ def plot_all_scores(intervals: Sequence[tuple[float, float]]) -> np.ndarray:
         for k in range(n + 1):
             colour, dash = (GREY, ":") if holds[k] else (GREEN, "-")
             axis.vlines(k, low[k], high[k], color=colour, linewidth=3, linestyle=dash)
-            axis.plot(k, k / n, "o", color="black", markersize=4)
+            axis.plot(k, k / n, "o", color="black", markersize=4, clip_on=False)
         axis.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
         axis.set(xticks=range(0, n + 1, max(1, n // 20)), xlabel=f"right answers of {n}", ylim=(0, 1))
         axis.set(ylabel="share", title="Solid: guessing is excluded. Dotted: it is not.")
@@ -411,11 +416,12 @@ def plot_curves(
             axis.plot(steps, values, color=colour, linestyle=dash, label=name, **few)
         if guess is not None:
             axis.axhline(guess, color="black", linewidth=0.8, linestyle=":")
-            last = max(len(values) for values in drawn.values())
-            axis.annotate("guessing", (last, guess), (0, -3), textcoords="offset points", fontsize=9,
-                          ha="right", va="top")  # fmt: skip
+            axis.annotate(
+                "guessing", (1.01, guess), xycoords=("axes fraction", "data"), va="center", fontsize=9
+            )
         if logarithmic:
             axis.set_yscale("log")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set(title=title, xlabel=xlabel)
         axis.legend(loc="best")
         finish(figure)
@@ -494,7 +500,7 @@ def rate_figure(
             right.plot(steps, values, color=colour, linestyle=dash, label=f"rate {rate:g}")
         for axis in (left, right):
             axis.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
-        right.annotate("guessing", (1, np.log(2)), (2, 3), textcoords="offset points", fontsize=9)
+        left.annotate("guessing", (rates[0], np.log(2)), (0, -14), textcoords="offset points", fontsize=9)
         right.set(xlabel="step", title="A short training at each of these rates")
         right.legend(fontsize=9)
         figure.tight_layout(pad=0.4)

@@ -71,18 +71,23 @@ def keep_keys(name: str, keys: dict[str, str] | None = None) -> ipw.HTML:
     """An invisible widget that keeps key presses inside the piece with class ``name``; put it among them.
 
     JupyterLab takes single letters as commands wherever no text field has the focus: with a button focused,
-    R turns the cell into raw text and the piece is gone. The attribute set here tells it to leave the keys
-    alone. keys: which key clicks which child (by its class), such as ``{"r": "course-real"}``. Where a page
+    R turns the cell into raw text and the piece is gone. Lumino's attribute, set on whatever has the focus,
+    tells it to leave plain keys alone; combinations with Ctrl, Alt or Cmd, and Shift + Enter, stay
+    JupyterLab's.
+    keys: which key clicks which child (by its class), such as ``{"r": "course-real"}``. Where a page
     does not run the handler, mouse, Tab and the space bar still do everything.
     """
     clicks = "".join(
         f"if(k==='{key}'){{e.preventDefault();g.querySelector('.{child}').click()}}"
         for key, child in (keys or {}).items()
     )
-    script = (
-        f"var g=this.closest('.{name}');if(g){{g.setAttribute('data-lm-suppress-shortcuts','true');"
-        "g.addEventListener('keydown',function(e){if(e.target.matches('input,select,textarea')||e.ctrlKey||"
-        f"e.altKey||e.metaKey)return;var k=e.key.toLowerCase();{clicks}}})}}"
+    script = (  # on the window, in the capture phase: before any other listener sees the key
+        f"var g=this.closest('.{name}');if(g)window.addEventListener('keydown',function(e){{var t=e.target;"
+        "if(!g.contains(t))return;"
+        "var theirs=e.ctrlKey||e.altKey||e.metaKey||(e.shiftKey&amp;&amp;e.key==='Enter');"
+        "t.toggleAttribute('data-lm-suppress-shortcuts',!theirs);"
+        "if(theirs||t.matches('input,select,textarea,[contenteditable]'))return;"
+        f"var k=e.key.toLowerCase();{clicks}}},true)"
     )
     return ipw.HTML(f'<style onload="{script}">.{name} {{ outline: none; }}</style>')
 

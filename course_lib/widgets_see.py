@@ -66,7 +66,8 @@ def words_on_score(k: int, n: int) -> str:
     if low > 0.5:
         return words + "All of it lies above 50 %: somebody who only guesses would rarely score that well."
     if high < 0.5:
-        return words + "All of it lies below 50 %: you see a difference, and read it the wrong way round."
+        words += "All of it lies below 50 %: somebody who only guesses would rarely score that low. "
+        return words + "Perhaps you see a difference, and read it the wrong way round."
     return words + f"50 % lies within it: {n} faces cannot tell you from somebody who only guesses."
 
 
@@ -141,8 +142,6 @@ class FaceGame:
 
     def _restart(self, game: int) -> None:
         self._game, self.order, self.answers = game, self._deal(game), ""
-        for part in (self._real, self._fake, self._field):
-            part.disabled = False
         self._last.layout.visibility = "hidden"
         self._result.value = ""
         self._say(
@@ -185,7 +184,8 @@ class FaceGame:
         """Give the next answers, one letter (R or F) each, as the buttons do."""
         for letter in str(letters).upper():
             if len(self.answers) == self.faces:
-                return
+                self._say(f"This game is over; the button “{self._again.description}” begins another.")
+                break
             if letter not in ("R", "F"):
                 if not letter.isspace():
                     self._say(f"The letter {letter!r} is no answer; type R for real or F for fake.")
@@ -213,8 +213,6 @@ class FaceGame:
 
     def _finish(self, right: int) -> None:
         self.finished.append(right)
-        for part in (self._real, self._fake, self._field):
-            part.disabled = True
         rows, words = self._rows(), words_on_score(right, self.faces)
         if len(self.finished) > 1:
             words += " All games together: " + words_on_score(
@@ -274,7 +272,7 @@ def score_row(name: str, k: int, n: int) -> tuple[str, float, float, float]:
 
 def words_on_rows(rows: Sequence[tuple[str, float, float, float]]) -> str:
     """The numbers of `plots.people_figure` for those who cannot see it."""
-    said = (f"{name}: {100 * x:.3g} %, interval {100 * low:.3g} to {100 * high:.3g} %"
+    said = (f"{name}: {100 * x:.1f} %, interval {100 * low:.1f} to {100 * high:.1f} %"
             for name, x, low, high in [*rows, *plots.PEOPLE])  # fmt: skip
     return "Shares of right answers with 95 % intervals. " + "; ".join(said) + "."
 
@@ -343,7 +341,8 @@ class JpegExplorer:
         quality, face = self.quality.value, self.face.value
         now = self.at(quality, face)
         gained = enlarged(now["difference"], self.GAIN)
-        says = f"{now['bytes']:,} bytes instead of {now['raw']:,} (one {now['raw'] / now['bytes']:.0f}th). "
+        share = f"1/{now['raw'] / now['bytes']:.0f}"
+        says = f"{now['bytes']:,} bytes instead of {now['raw']:,}, {share} of them. "
         says += f"On average a number is off by {now['error']:.1f} of 255."
         pictures = (self.pictures[face], now["saved"], gained)
         names = ("The picture as it was", f"The picture saved as JPEG of quality {quality}", "The difference")
