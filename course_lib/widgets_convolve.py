@@ -492,10 +492,9 @@ class ConvolutionArithmetic(ipw.VBox):
         )
         self.drawing, self.words = ipw.HTML(), ipw.HTML()
         self.message = ipw.HTML(sentence(" ".join(wrong)))
-        controls = ipw.VBox([*sliders.values(), self.which, self.words])
-        super().__init__(
-            [self.message, ipw.HBox([controls, self.drawing], layout=ipw.Layout(flex_flow="row wrap"))]
-        )
+        controls = ipw.VBox([*sliders.values(), self.which, self.words], layout=ipw.Layout(width="440px"))
+        wrap = ipw.Layout(flex_flow="row wrap", grid_gap="16px")
+        super().__init__([self.message, ipw.HBox([controls, self.drawing], layout=wrap)])
         for slider in (*sliders.values(), self.which):
             slider.observe(self._redraw, names="value")
         self._redraw()
@@ -720,7 +719,7 @@ class LearningRateFinder(ipw.VBox):
             except Exception as error:  # the function is the learner's, and may do anything
                 first = (str(error).strip().splitlines() or ["no message"])[0]
                 self.remark.value = sentence(
-                    f"The training stopped with {type(error).__name__}: {first} Mend the function you passed as train."
+                    f"The training stopped with {type(error).__name__}: {first} Mend that function."
                 )
                 return
             finally:
@@ -732,7 +731,7 @@ class LearningRateFinder(ipw.VBox):
 
 
 def read_losses(values: Any, what: str) -> np.ndarray:
-    """A row of at least two losses; a ValueError with a sentence if it is none. Infinities are drawn as 1e9."""
+    """A row of at least two losses; a ValueError with a sentence if it is none. NaN counts as 1e9."""
     try:
         losses = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
