@@ -34,6 +34,7 @@ SHORTCUT_BOUND = (0.40, 0.60)  # an AUC of .40 is as much knowledge as one of .6
 SHUFFLED_BOUND = (0.45, 0.55)
 SHUFFLES = 20
 FEW = 100  # fewer test images than this, and no verdict can be narrow
+FEW_OF_A_CLASS = 10
 WIDE = 0.70  # an interval that reaches this far from .5 does not rule a strong shortcut out
 REGULARISATION = 0.1  # C of every logistic regression: .001 to 1 gave the same verdicts on the sets we tried
 
@@ -165,6 +166,8 @@ def audit(sets: Any, test: Any = None, *, seed: int = 0, limit: int = 4000) -> A
         scores = np.full(len(y_test), 0.5) if constant else _fit(x_train[name], y_train)(x_test[name])
         interval = bootstrap_interval(fast_auc, y_test, scores, seed=seed)
         note = "the same for every image" if constant else ""
+        if not note and min(np.bincount(y_test)) < FEW_OF_A_CLASS:
+            note = f"fewer than {FEW_OF_A_CLASS} test images of a class: no interval can be trusted"
         rows.append(_row(name, roc_auc(y_test, scores), bound, interval, note))
     rows.append(_shuffled(x_train["16×16 thumbnail"], y_train, x_test["16×16 thumbnail"], y_test, seed))
     copies = near_copies(train, test)
@@ -219,7 +222,8 @@ def _verdict(
     *shortcuts, shuffled = rows
     bounded = [row for row in shortcuts if row["within"] is not None]
     outside = sorted((row for row in bounded if not row["within"]), key=lambda row: -abs(row["auc"] - 0.5))
-    chance = [row for row in outside if row["low"] <= 0.5 <= row["high"]]
+    luck = _reach_of_a_coin(y_test)
+    chance = [row for row in outside if row["low"] <= 0.5 <= row["high"] or abs(row["auc"] - 0.5) < luck]
     broken = [row for row in outside if row not in chance]
     sentences = []
     for row in broken[:1]:
@@ -242,9 +246,12 @@ def _verdict(
     elif fine := [row["name"] for row in bounded if row["within"]]:
         sentences.append(f"{name}: clean on these: {', '.join(fine)}.")
     for row in chance:
+        why = f"its interval, {row['low']:.2f} to {row['high']:.2f}, holds .5"
+        if not row["low"] <= 0.5 <= row["high"]:
+            why = f"on {len(y_test)} test images a coin may get as far"
         sentences.append(
-            f"The {row['name']} is out of bounds ({row['auc']:.2f}), but its interval, {row['low']:.2f} to "
-            f"{row['high']:.2f}, holds .5: this may be chance, and only more test images can tell."
+            f"The {row['name']} is out of bounds ({row['auc']:.2f}), but {why}: this may be chance, and only "
+            "more test images can tell."
         )
     if unsure := [row for row in bounded if row["within"] and max(row["high"], 1 - row["low"]) > WIDE]:
         names = ", ".join(f"{row['name']} ({row['low']:.2f} to {row['high']:.2f})" for row in unsure)
@@ -260,7 +267,7 @@ def _verdict(
             f"{skipped[0]}."
         )
     for row in bounded:
-        if row["high"] < 0.5:
+        if row["high"] < 0.5 and row not in chance:
             sentences.append(
                 f"The {row['name']} is an inversion (AUC {row['auc']:.2f}, below .5): what it learned on the "
                 f"training images points the wrong way on the test images."
@@ -276,6 +283,17 @@ def _verdict(
             f"and not the AUC."
         )
     return " ".join(sentences)
+
+
+def _reach_of_a_coin(y: np.ndarray) -> float:
+    """How far from .5 the AUC of meaningless scores gets in 95 of 100 cases (normal approximation).
+
+    The variance of the Mann-Whitney statistic, (m + n + 1) / (12 m n) for m real and n fake images. Needed
+    beside the bootstrap, whose interval of a perfect score has no width, be there four images or four
+    thousand.
+    """
+    real, fake = int(np.sum(y == 0)), int(np.sum(y == 1))
+    return 1.96 * float(np.sqrt((real + fake + 1) / (12 * real * fake)))
 
 
 def _row(

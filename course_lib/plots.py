@@ -223,7 +223,7 @@ def plot_spectra(real: Any, fake: Any) -> np.ndarray:
     ticks = {"xticks": [0, half, 2 * half - 1], "yticks": [0, half, 2 * half - 1]}
     words = ["every\n2 px", "even", "every\n2 px"]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(9.3, 3.1))
+        figure, axes = plt.subplots(1, 3, figsize=(8.7, 2.9))
         for axis, array, title in zip(axes, arrays, ("real", "fake"), strict=False):
             shown = axis.imshow(np.log10(np.maximum(array, 1e-12)), cmap="cividis", vmin=low, vmax=high)
             axis.set_title(f"{title}: power, powers of ten", fontsize=10)

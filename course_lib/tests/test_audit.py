@@ -205,6 +205,20 @@ def test_a_coin_on_few_images_is_not_called_a_shortcut():
     assert all("Not proven innocent" in r.verdict or not r.clean for r in verdicts)
 
 
+def test_a_perfect_score_on_four_images_convicts_nobody():
+    train, test = pictures(40, 1, spoil=brighten), pictures(4, 2, spoil=brighten)
+    report = audit(train, test)
+    assert row(report, "mean colour").auc == 1.0
+    assert (
+        "The mean colour is out of bounds (1.00), but on 4 test images a coin may get as far"
+        in report.verdict
+    )
+    assert "say nothing about fakes" not in report.verdict
+    assert "fewer than 10 test images of a class" in row(report, "mean colour").note
+    inverted = audit(train, pictures(4, 2, spoil=brighten, invert=True))
+    assert row(inverted, "mean colour").auc == 0.0 and "inversion" not in inverted.verdict
+
+
 def test_copies_between_train_and_test_are_counted():
     train, test = pictures(200, 1), pictures(200, 2)
     for i in range(7):
