@@ -487,7 +487,8 @@ def rate_figure(
 ) -> Figure:
     """Left the search for a learning rate, loss against rate, with a line at `chosen`; right what short
     trainings at the rates in `tried` do. The figure is not shown."""
-    looks = zip((REAL, GREEN, FAKE, GREY), (":", "-", "--", "-."), strict=True)
+    looks = [(REAL, ":"), (GREEN, "-"), (FAKE, "--"), (GREY, "-.")] if len(tried) > 1 else [(GREEN, "-")]
+    several = "A short training at each of these rates" if len(tried) > 1 else "A short training at this rate"
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.2), sharey=True)
         left.plot(rates, losses, color="black", linewidth=1.5)
@@ -501,7 +502,7 @@ def rate_figure(
         for axis in (left, right):
             axis.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
         left.annotate("guessing", (rates[0], np.log(2)), (0, -14), textcoords="offset points", fontsize=9)
-        right.set(xlabel="step", title="A short training at each of these rates")
+        right.set(xlabel="step", title=several)
         right.legend(fontsize=9)
         figure.tight_layout(pad=0.4)
     return figure
@@ -556,3 +557,39 @@ def plot_rings(real: Any, fake: Any) -> np.ndarray:
         lower.set(ylabel="fake − real", xlabel="waves across the picture")
         finish(figure)
     return difference
+
+
+# ---- lesson 06: residual blocks ----
+
+
+def plot_by_depth(
+    curves: dict[str, Any], depths: Sequence[int], xlabel: str = "blocks", ylabel: str = "validation AUC"
+) -> dict[str, np.ndarray]:
+    """Up to five curves over the depth: the mean of the seeds as a line, each seed as a small mark.
+
+    curves: name -> depths × seeds. Names stand at the lines' ends, moved apart where they would overlap.
+    Returns the values by name.
+    """
+    drawn = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    looks = list(zip((GREEN, REAL, FAKE, GREY, "black"), ("-", "-.", "--", (0, (5, 1, 1, 1, 1, 1)), ":"),
+                     "osD^v", strict=True))  # fmt: skip
+    places = np.arange(len(depths))  # equally far apart: 2 and 8 differ as much as 16 and 24
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8.5, 3.4))
+        for (name, values), (colour, dash, marker) in zip(drawn.items(), looks, strict=False):
+            axis.plot(places, values.mean(1), color=colour, linestyle=dash, label=name)
+            for seed in values.T:
+                axis.plot(places, seed, marker, color="none", markeredgecolor=colour, markersize=6)
+        axis.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+        axis.annotate("guessing", (places[0], 0.5), (0, 3), textcoords="offset points", fontsize=9)
+        low, step = axis.get_ylim()[0], 0.047
+        last = sorted(((values[-1].mean(), name) for name, values in drawn.items()))
+        height = low
+        for look_at, name in last:
+            height = max(look_at, height + step)
+            colour = looks[list(drawn).index(name)][0]
+            axis.annotate(name, (places[-1], look_at), (places[-1] + 0.12, height), color=colour, fontsize=10,
+                          va="center", annotation_clip=False)  # fmt: skip
+        axis.set(xticks=places, xticklabels=depths, xlabel=xlabel, ylabel=ylabel)
+        finish(figure)
+    return drawn

@@ -1,56 +1,44 @@
-"""Draw figures/lesson_05.svg: eight gradients, of which seven are thrown away, or none."""
-
-import math
+"""Draw figures/lesson_05.svg: seven ingredients of a training, each with a switch."""
 
 import matplotlib.pyplot as plt
-from drawing import BLUE, GREEN, GREY, ORANGE, arrow, save, sheet
+from drawing import BLUE, GREEN, ORANGE, arrow, box, save, sheet
+from matplotlib.patches import Circle, FancyBboxPatch
 
-ANGLES = (62, 18, 95, 40, -12, 75, 30, 118)  # degrees: eight gradients of one slope, trembling
-LENGTHS = (0.62, 0.75, 0.55, 0.7, 0.6, 0.65, 0.78, 0.66)
-STEP = 1.12  # from one batch to the next
-
-
-def gradient(axis: plt.Axes, x: float, y: float, angle: float, length: float, **options) -> None:
-    dx, dy = length * math.cos(math.radians(angle)), length * math.sin(math.radians(angle))
-    arrow(axis, (x - dx / 2, y - dy / 2), (x + dx / 2, y + dy / 2), **{"lw": 2.4, **options})
-
-
-def row(axis: plt.Axes, y: float, title: str, words: str, lost: bool) -> None:
-    colour = ORANGE if lost else GREEN
-    axis.text(0.3, y + 1.0, title, fontsize=13.5, weight="bold", color=colour, va="center")
-    axis.text(0.3 + (2.75 if lost else 2.4), y + 1.0, words, fontsize=12, va="center")
-    for number, (angle, length) in enumerate(zip(ANGLES, LENGTHS, strict=True)):
-        x = 0.8 + number * STEP
-        gone = lost and number < 7
-        gradient(axis, x, y + 0.1, angle, length, color=GREY if gone else BLUE, alpha=0.55 if gone else 1)
-        if gone:
-            for sign in (1, -1):
-                axis.plot(
-                    [x - 0.3, x + 0.3], [y + 0.1 - 0.3 * sign, y + 0.1 + 0.3 * sign], color=ORANGE, lw=2
-                )
-        axis.text(x, y - 0.55, f"batch {number + 1}", ha="center", va="center", fontsize=11)
-    end = 0.8 + 8 * STEP
-    arrow(axis, (end - 0.62, y + 0.1), (end - 0.12, y + 0.1))
-    if lost:
-        angle, length, below = ANGLES[-1], LENGTHS[-1], "step: 4 pictures"
-    else:
-        dx = sum(n * math.cos(math.radians(a)) for a, n in zip(ANGLES, LENGTHS, strict=True)) / 8
-        dy = sum(n * math.sin(math.radians(a)) for a, n in zip(ANGLES, LENGTHS, strict=True)) / 8
-        angle, length, below = math.degrees(math.atan2(dy, dx)), math.hypot(dx, dy), "step: 32 pictures"
-    gradient(axis, end + 0.45, y + 0.1, angle, length, color=colour, lw=4)
-    axis.text(end + 0.45, y - 0.55, below, ha="center", va="center", fontsize=12, weight="bold", color=colour)
+INGREDIENTS = [
+    ("evidence", "high-pass in front;\ncrop and flip,\nnever blur", BLUE),
+    ("first weights", "not too small,\nnot too large:\nσ = √(2/n)", BLUE),
+    ("batch norm", "numbers kept\nin size,\nlayer by layer", BLUE),
+    ("gradient", "whose fault?\nfrom how many\npictures?", GREEN),
+    ("optimiser", "SGD, momentum,\nAdam, AdamW", GREEN),
+    ("learning rate", "found by\nexperiment;\none cycle", GREEN),
+    ("the end", "read the curves,\nstop in time", ORANGE),
+]
+PITCH, LEFT = 1.72, 0.25
 
 
 def draw() -> plt.Figure:
-    figure, axis = sheet(10.75, 4.2)
-    row(
-        axis,
-        2.85,
-        "what was published",
-        "zero_grad() after every batch, step() after every eighth",
-        lost=True,
-    )
-    row(axis, 0.75, "what was meant", "each loss divided by 8, zero_grad() only after the step", lost=False)
+    figure, axis = sheet(12.3, 3.3)
+    for place, (title, words, colour) in enumerate(INGREDIENTS):
+        x = LEFT + place * PITCH
+        box(axis, x, 1.1, 1.42, 1.9, colour)
+        axis.text(x + 0.71, 2.72, title, ha="center", va="center", fontsize=13, weight="bold", color=colour)
+        axis.text(x + 0.71, 1.85, words, ha="center", va="center", fontsize=10.8, linespacing=1.35)
+        if place:
+            arrow(axis, (x - 0.25, 2.05), (x - 0.05, 2.05))
+        track = FancyBboxPatch(
+            (x + 0.26, 0.53),
+            0.36,
+            0.12,
+            boxstyle="round,pad=0.1",
+            facecolor="white",
+            edgecolor="#333333",
+            lw=1.6,
+        )
+        axis.add_patch(track)
+        axis.add_patch(Circle((x + 0.58, 0.59), 0.13, color="#333333"))
+        axis.text(x + 0.86, 0.59, "on", fontsize=11.5, va="center")
+    words = "each is built from nothing, then switched off: what was it worth?"
+    axis.text(12.3 / 2, 0.15, words, ha="center", va="center", fontsize=13)
     return figure
 
 
