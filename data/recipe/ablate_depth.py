@@ -15,11 +15,16 @@ The budget is that of lesson 05's table: three epochs of `studio`, 4,800 trainin
 `data/ablation/depth_rates.csv`: each kind and depth has its own learning rate, chosen among three by the AUC
 on the validation images with seed 0. `data/ablation/depth.csv`: the rows, three seeds each. Decisions are
 made on the validation column; the test column was written once and decided nothing.
+
+`data/ablation/trunk.csv`: the same for the trunk of FaceNeSt at half its width, four blocks of 8, 16, 32 and
+64 channels, each but the first halving the side, a mean, one linear layer. It asks what the shortcut is worth
+at *our* depth, and whether it should shrink its map by averaging or by skipping. Five seeds, one rate.
 """
 
 import argparse
 import sys
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -38,6 +43,7 @@ from course_lib.transforms import normalise  # noqa: E402
 from recipe.ablate_ingredients import cut, load_data, read_table, write_table  # noqa: E402
 
 FOLDER = PROJECT / "data" / "ablation"
+TRUNK = FOLDER / "trunk.csv"
 RATES, TABLE = FOLDER / "depth_rates.csv", FOLDER / "depth.csv"
 RATE_COLUMNS = ("kind", "depth", "lr", "train_loss", "valid_auc")
 COLUMNS = ("kind", "depth", "seed", "lr", "train_loss", "valid_auc", "test_auc", "low", "high")
@@ -52,6 +58,9 @@ KINDS = {
     "plain, no batch norm": {"residual": False, "norm": False},
     "residual, no batch norm": {"residual": True, "norm": False},
 }
+TRUNK_COLUMNS = ("shortcut", *COLUMNS[2:])
+TRUNK_SEEDS, TRUNK_RATE = (0, 1, 2, 3, 4), 1e-2
+SHORTCUTS = ("averaged", "averaged, last norm from 1", "strided", "none")
 
 
 def block(residual: bool, norm: bool, last: float | None = None) -> ResidualBlock:
@@ -71,6 +80,24 @@ def network(kind: str, depth: int) -> nn.Sequential:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTH, 1))
 
 
+def trunk(shortcut: str) -> nn.Sequential:
+    """B×3×H×W -> B×1: stem, four blocks that double the channels and halve the side, mean, linear."""
+    layers = [nn.Conv2d(3, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()]
+    before = WIDTH
+    for i in range(4):
+        after, stride = WIDTH * 2**i, 1 if i == 0 else 2
+        one = ResidualBlock(before, after, stride, residual=shortcut != "none")
+        if shortcut == "strided" and stride > 1:
+            one.shortcut = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after)
+            )
+        if shortcut.endswith("from 1"):
+            nn.init.ones_(one.bn2.weight)
+        layers.append(one)
+        before = after
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 1))
+
+
 def prepared(images: torch.Tensor) -> torch.Tensor:
     return high_pass(normalise(images))
 
@@ -84,11 +111,11 @@ def judge(model: nn.Module, data: tuple) -> tuple:
     return labels.numpy(), to_probability(logits.numpy())
 
 
-def train_once(kind: str, depth: int, lr: float, seed: int, data: dict) -> tuple[nn.Module, float]:
-    """One training; returns the network and the mean loss of the last 50 updates."""
+def train_once(make, lr: float, seed: int, data: dict) -> tuple[nn.Module, float]:
+    """One training of what `make()` gives; returns it and the mean loss of the last 50 updates."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = network(kind, depth).train()
+    model = make().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     images, labels = data["train"]
     total, losses = EPOCHS * (len(images) // IMAGES), []
@@ -113,7 +140,7 @@ def choose_rates(data: dict) -> dict[tuple[str, int], float]:
     done = {(row["kind"], int(row["depth"]), float(row["lr"])) for row in rows}
     for kind, depth, lr in product(KINDS, DEPTHS, LEARNING_RATES):
         if (kind, depth, lr) not in done:
-            model, loss = train_once(kind, depth, lr, 0, data)
+            model, loss = train_once(partial(network, kind, depth), lr, 0, data)
             auc = fast_auc(*judge(model, data["valid"]))
             values = (kind, depth, lr, f"{loss:.4f}", f"{auc:.4f}")
             rows.append(dict(zip(RATE_COLUMNS, values, strict=True)))
@@ -126,6 +153,18 @@ def choose_rates(data: dict) -> dict[tuple[str, int], float]:
     return best
 
 
+def full_row(names: tuple, key: tuple, make, lr: float, seed: int, data: dict) -> dict:
+    """Train once, judge on both columns, and print the row."""
+    start = time.perf_counter()
+    model, loss = train_once(make, lr, seed, data)
+    valid = fast_auc(*judge(model, data["valid"]))
+    y, p = judge(model, data["test"])
+    numbers = (loss, valid, fast_auc(y, p), *bootstrap_interval(fast_auc, y, p))
+    row = dict(zip(names, (*key, seed, lr, *(f"{number:.4f}" for number in numbers)), strict=True))
+    print(f"{time.perf_counter() - start:.0f} s", row, flush=True)
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -135,17 +174,17 @@ def main() -> None:
     rows = read_table(TABLE)
     done = {(row["kind"], int(row["depth"]), int(row["seed"])) for row in rows}
     for seed, depth, kind in product(options.seeds, DEPTHS, KINDS):
-        if (kind, depth, seed) in done:
-            continue
-        start = time.perf_counter()
-        model, loss = train_once(kind, depth, rates[kind, depth], seed, data)
-        valid = fast_auc(*judge(model, data["valid"]))
-        y, p = judge(model, data["test"])
-        numbers = (loss, valid, fast_auc(y, p), *bootstrap_interval(fast_auc, y, p))
-        values = (kind, depth, seed, rates[kind, depth], *(f"{number:.4f}" for number in numbers))
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
-        write_table(TABLE, COLUMNS, rows)
-        print(f"{time.perf_counter() - start:.0f} s", rows[-1], flush=True)
+        if (kind, depth, seed) not in done:
+            make = partial(network, kind, depth)
+            rows.append(full_row(COLUMNS, (kind, depth), make, rates[kind, depth], seed, data))
+            write_table(TABLE, COLUMNS, rows)
+    rows = read_table(TRUNK)
+    done = {(row["shortcut"], int(row["seed"])) for row in rows}
+    for seed, shortcut in product(TRUNK_SEEDS, SHORTCUTS):
+        if (shortcut, seed) not in done:
+            make = partial(trunk, shortcut)
+            rows.append(full_row(TRUNK_COLUMNS, (shortcut,), make, TRUNK_RATE, seed, data))
+            write_table(TRUNK, TRUNK_COLUMNS, rows)
 
 
 if __name__ == "__main__":
