@@ -210,11 +210,12 @@ class KernelEditor(ipw.VBox):
         set_picture(self.view, picture_png(shown), f"The feature map of the kernel {entries}; {scale}.")
         self.caption.value = f"In the feature map, {scale}. {middle_arithmetic(self.grey, self.kernel)}"
         total = self.kernel.sum()
-        effect = (
-            "even areas become 0, only changes stay"
-            if abs(total) < 1e-9
-            else f"even areas become {signed(round(float(total), 4))} times as bright"
-        )
+        if abs(total) < 1e-9:
+            effect = "even areas become 0, only changes stay"
+        elif abs(total - 1) < 1e-9:
+            effect = "even areas keep their brightness"
+        else:
+            effect = f"even areas become {signed(round(float(total), 4))} times as bright"
         self.remark.value = f"The nine numbers add up to {signed(round(float(total), 4))}: {effect}."
 
 

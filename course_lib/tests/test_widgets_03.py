@@ -50,6 +50,9 @@ def test_the_map_is_the_convolution_of_the_grey_picture():
         kernel = torch.tensor(editor.kernel, dtype=torch.float32)
         expected = functional.conv2d(grey[None, None], kernel[None, None])[0, 0].numpy()
         assert np.allclose(editor.map, expected, atol=1e-2), name
+        said = words_of(editor.remark.value)
+        assert ("only changes stay" in said) == (abs(editor.kernel.sum()) < 1e-9), name
+        assert ("keep their brightness" in said) == (abs(editor.kernel.sum() - 1) < 1e-9), name
         assert editor.preset.value == name  # filling the fields does not count as typing
 
 
