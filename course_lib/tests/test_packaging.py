@@ -93,3 +93,12 @@ def test_make_help_lists_every_command():
     text = (ROOT / "Makefile").read_text()
     for command in ("lab", "test", "notebooks", "bench"):
         assert re.search(rf"^{command}:.*## ", text, re.M), command
+
+
+def test_only_the_widgets_modules_know_ipywidgets():
+    knowing = {
+        path.name
+        for path in (ROOT / "course_lib").glob("*.py")
+        if re.search(r"^\s*(import|from) ipywidgets", path.read_text(encoding="utf-8"), re.M)
+    }
+    assert knowing and all(name.startswith("widgets") for name in knowing), knowing
