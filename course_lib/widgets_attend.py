@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from .plots import FAKE, GREEN, STYLE
 from .widgets_kit import figure_png, picture_widget, read_number, set_picture, show_with_picture
@@ -92,7 +94,7 @@ class GradientChain(ipw.VBox):
             value=int(values["steps"]), min=1, max=24, description="steps", layout=wide
         )
         self.words = ipw.HTML()
-        self.picture = picture_widget(b"", "", 700)
+        self.picture = picture_widget(b"", "")
         message = ipw.HTML("".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in wrong))
         super().__init__([message, self.slope, self.steps, self.words, self.picture])
         for slider in (self.slope, self.steps):
@@ -123,4 +125,5 @@ class GradientChain(ipw.VBox):
             f"{steps} steps of slope {short(slope)}. Gradient at the input: plain {plain}, "
             f"with shortcuts {shortcut}. Bars on a logarithmic scale, input to output."
         )
-        set_picture(self.picture, figure_png(chain_figure(slope, steps)), alt, 700)
+        png = figure_png(chain_figure(slope, steps))
+        set_picture(self.picture, png, alt, Image.open(io.BytesIO(png)).width)  # scaled, letters would blur
