@@ -115,6 +115,15 @@ def test_the_usual_slips_of_the_block_are_named(capsys):
         assert words in said(capsys, "residual_block", mine)
 
 
+def block_that_always_adds(x, conv1, bn1, conv2, bn2, shortcut):
+    return torch.relu(bn2(conv2(torch.relu(bn1(conv1(x))))) + shortcut(x))
+
+
+def test_who_calls_a_shortcut_that_is_none_is_told_so(capsys):
+    answer = said(capsys, "residual_block", block_that_always_adds)
+    assert answer.startswith("not yet, because with shortcut = None your code stopped with TypeError")
+
+
 class OwnShortcut(nn.Module):
     """Another right answer: the mean over what is there, taken by hand."""
 
