@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 import math  # noqa: E402
 import re  # noqa: E402
 
+import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
@@ -60,7 +61,9 @@ def test_a_static_figure_stands_in_its_place(monkeypatch):
 @pytest.mark.parametrize("slope", [0.0, -1.0, 2.0, -2.0, 0.5])
 def test_every_place_of_both_chains_is_drawn(slope):
     """Once as a dot where the gradient is, or as a cross where it is exactly 0."""
-    for axis, shortcut in zip(chain_figure(slope, 6).axes, (False, True), strict=True):
+    figure = chain_figure(slope, 6)
+    plt.close(figure)
+    for axis, shortcut in zip(figure.axes, (False, True), strict=True):
         dots, crosses = (line.get_xydata() for line in axis.lines[:2])
         assert sorted([*dots[:, 0], *crosses[:, 0]]) == list(range(7))
         values = np.abs(chain(slope, 6, shortcut))
