@@ -74,8 +74,9 @@ def keep_keys(name: str, keys: dict[str, str] | None = None) -> ipw.HTML:
     R turns the cell into raw text and the piece is gone. Lumino's attribute, set on whatever has the focus,
     tells it to leave plain keys alone; combinations with Ctrl, Alt or Cmd, and Shift + Enter, stay
     JupyterLab's.
-    keys: which key clicks which child (by its class), such as ``{"r": "course-real"}``. Where a page
-    does not run the handler, mouse, Tab and the space bar still do everything.
+    keys: which key clicks which child (by its class), such as ``{"r": "course-real"}``. With keys, the second
+    click of a double click and the repeats of a key held down do nothing: they are no second answers.
+    Where a page does not run the handler, mouse, Tab and the space bar still do everything.
     """
     clicks = "".join(
         f"if(k==='{key}'){{e.preventDefault();g.querySelector('.{child}').click()}}"
@@ -87,8 +88,14 @@ def keep_keys(name: str, keys: dict[str, str] | None = None) -> ipw.HTML:
         "var theirs=e.ctrlKey||e.altKey||e.metaKey||(e.shiftKey&amp;&amp;e.key==='Enter');"
         "t.toggleAttribute('data-lm-suppress-shortcuts',!theirs);"
         "if(theirs||t.matches('input,select,textarea,[contenteditable]'))return;"
+        f"{'if(e.repeat){e.preventDefault();return}' if keys else ''}"
         f"var k=e.key.toLowerCase();{clicks}}},true)"
     )
+    if keys:
+        script += (
+            ";if(g)window.addEventListener('click',function(e){if(e.detail&gt;1&amp;&amp;g.contains(e.target)"
+            "&amp;&amp;e.target.closest('button')){e.preventDefault();e.stopImmediatePropagation()}},true)"
+        )
     return ipw.HTML(f'<style onload="{script}">.{name} {{ outline: none; }}</style>')
 
 

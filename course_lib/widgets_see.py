@@ -72,7 +72,10 @@ def words_on_score(k: int, n: int) -> str:
 
 
 class FaceGame:
-    """Real or fake? `faces` faces of a data set, half of each, in an order drawn by seed.
+    """Real or fake? `faces` faces of a data set; for each, a coin (drawn by seed) says which class it is of.
+
+    Not half of each: whoever knows that, and is told the truth after each face, can count what is left and
+    beats 50 % without looking. With a coin the score of somebody who does not look is binomial.
 
     ``game.show()`` puts it on the page: two buttons that keep the focus, or a field that takes the letters R
     and F. ``game.judge("RFFR…")`` scores answers that were typed elsewhere, for the first game of the seed,
@@ -81,9 +84,9 @@ class FaceGame:
 
     def __init__(self, dataset: Any, faces: int = 20, seed: int = 0):
         labels = np.asarray(dataset.labels)
-        if faces < 2 or faces % 2 or min((labels == 0).sum(), (labels == 1).sum()) < faces // 2:
+        if faces < 1 or min((labels == 0).sum(), (labels == 1).sum()) < faces:
             raise DataError(
-                f"FaceGame needs an even number of faces and half as many of each class, not {faces} of "
+                f"FaceGame needs at least one face, and as many of each class as it shows, not {faces} of "
                 f"{(labels == 0).sum()} real and {(labels == 1).sum()} fake ones."
             )
         self.dataset, self.faces = dataset, int(faces)
@@ -97,10 +100,14 @@ class FaceGame:
 
     def _deal(self, game: int) -> np.ndarray:
         """The indices of one game's faces, in the order they are shown."""
-        half = self.faces // 2
-        places = np.arange(game * half, (game + 1) * half)
-        chosen = np.concatenate([np.take(pile, places, mode="wrap") for pile in (self._reals, self._fakes)])
-        return np.random.default_rng([self._rng_seed, game]).permutation(chosen)
+        seeds = [[10, self._rng_seed, number] for number in range(game + 1)]  # with 10 the sheet is 9 to 11
+        coins = [np.random.default_rng(s).integers(0, 2, self.faces) for s in seeds]
+        past, coins = np.concatenate([np.empty(0, int), *coins[:-1]]), coins[-1]
+        order = np.empty(self.faces, int)
+        for label, pile in enumerate((self._reals, self._fakes)):
+            places = (past == label).sum() + np.arange((coins == label).sum())
+            order[coins == label] = np.take(pile, places, mode="wrap")
+        return order
 
     def _truth(self, order: np.ndarray) -> str:
         return "".join("RF"[self.dataset.labels[i]] for i in order)

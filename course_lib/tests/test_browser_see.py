@@ -53,6 +53,19 @@ def test_the_game_with_mouse_keys_and_field(page):
     wait_for(page, ".course-game", "Face 1 of 20")
 
 
+def test_a_double_click_and_a_held_key_are_one_answer_each(page):
+    game = page.locator(".course-game")
+    before = int(game.inner_text().partition("Face ")[2].split()[0])
+    game.get_by_role("button", name="Real (R)").dblclick()
+    wait_for(page, ".course-game", f"Face {before + 1} of 20")
+    for _ in range(4):  # the first is a press, the others are repeats
+        page.keyboard.down("f")
+    page.keyboard.up("f")
+    wait_for(page, ".course-game", f"Face {before + 2} of 20")
+    page.wait_for_timeout(1000)
+    assert f"Face {before + 2} of 20" in game.inner_text()
+
+
 def test_the_jpeg_slider_with_arrow_keys_and_nonsense(page):
     piece = page.locator(".course-jpeg")
     piece.locator(".noUi-handle").focus()
