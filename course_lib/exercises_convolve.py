@@ -220,6 +220,83 @@ def pairwise(answer: Any, expected: tuple, names: tuple, where: str, tolerance: 
         equal(mine, theirs, f"{where} {name}", tolerance)
 
 
+def six_lines_reference(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> float:
+    """Forward, loss, zero_grad, backward, step; returns the loss that the step began with."""
+    loss = functional.binary_cross_entropy_with_logits(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@exercise
+def six_lines(mine: Any) -> None:
+    """Lesson 04: ``mine(model, optimizer, x, y)`` makes one step of training and returns its loss."""
+    if not callable(mine):
+        raise NotYet(f"the answer is to be a function, and this is {describe(mine)}")
+    torch.manual_seed(9)
+    parts = [nn.Flatten(), nn.Linear(12, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0)]
+    learner = nn.Sequential(*parts)
+    theirs, hoarder = copy.deepcopy(learner), copy.deepcopy(learner)  # the hoarder never clears its slopes
+    optimizers = [CountingSGD(m.parameters(), lr=0.5) for m in (learner, theirs, hoarder)]
+    for number in (1, 2, 3):
+        x, y = torch.randn(6, 3, 2, 2), (torch.arange(6) % 2).float()
+        before, steps = copy.deepcopy(learner.state_dict()), optimizers[0].steps
+        answer = mine(learner, optimizers[0], x.clone(), y.clone())
+        loss = six_lines_reference(theirs, optimizers[1], x, y)
+        functional.binary_cross_entropy_with_logits(hoarder(x), y).backward()
+        optimizers[2].step()
+        moved = any(not torch.equal(value, before[key]) for key, value in learner.state_dict().items())
+        made = optimizers[0].steps - steps
+        tried = moved or made or any(p.grad is not None for p in learner.parameters())
+        if number == 1 and not tried and blank(answer):
+            raise NotAttempted
+        where = f"in step {number}"
+        if made != 1:
+            raise NotYet(f"{where} optimizer.step() was called {made} times, and once was wanted")
+        if not moved:
+            raise NotYet(f"{where} no weight moved: are the slopes there when optimizer.step() is called?")
+        if number > 1 and all(map(torch.allclose, learner.parameters(), hoarder.parameters())):
+            raise NotYet(
+                f"{where} the slopes of the step before were still there, and the new ones were added"
+            )
+        for name, value in theirs.state_dict().items():
+            equal(learner.state_dict()[name], value, f"{where} the network's {name}", 1e-4)
+        equal(answer, loss, f"{where} the loss that it returns", 1e-4)
+
+
+def high_pass_reference(x: torch.Tensor) -> torch.Tensor:
+    """B×C×H×W -> the same shape: every pixel minus the mean of those of the 3×3 around it that exist."""
+    return x - functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+@exercise
+def high_pass(mine: Any) -> None:
+    """Lesson 04: ``mine(x)``: B×C×H×W -> every pixel minus the mean of the 3×3 around it."""
+    paper = torch.ones(1, 1, 3, 3)
+    paper[0, 0, 1, 1] = 10  # the nine pixels that lesson 04 works out on paper
+    random = torch.Generator().manual_seed(10)
+    sizes = [(1, 1, 4, 5), (2, 3, 6, 5), (3, 3, 32, 32), (1, 2, 8, 3)]
+    cases = [(paper,)] + [(torch.randn(size, generator=random) + 2,) for size in sizes]
+    try:
+        agrees(mine, high_pass_reference, cases, tolerance=1e-4, floor=1e-4)
+    except NotYet as wrong:
+        if all(right_inside(run(mine, x), high_pass_reference(x)) for (x,) in cases):
+            raise NotYet(
+                f"{wrong}: all is right inside, not at the border. Divide by the number of pixels there"
+            ) from None
+        raise
+
+
+def right_inside(answer: Any, expected: torch.Tensor) -> bool:
+    """Whether two maps of one shape agree everywhere but in the outermost pixels."""
+    if not isinstance(answer, torch.Tensor) or answer.shape != expected.shape:
+        return False
+    return torch.allclose(answer[..., 1:-1, 1:-1].double(), expected[..., 1:-1, 1:-1].double(), atol=1e-4)
+
+
 # ---- lesson 05: training that works ----
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from course_lib import exercises_convolve as exercises
+from course_lib.facenest import high_pass as library_high_pass
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from test_checks import assert_checker, said  # noqa: E402
@@ -117,3 +118,107 @@ def test_logistic_step(capsys):
         step_of_the_sum,
     ]
     assert_checker(capsys, "logistic_step", [step_right, step_with_autograd], wrong)
+
+
+def six_lines_by_hand(model, optimizer, x, y):
+    """Another order, and the loss of exercise 1: clear first, keep the loss as a tensor."""
+    for parameter in model.parameters():
+        parameter.grad = None
+    loss = loss_right(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def six_lines_variant(forget=False, loss=functional.binary_cross_entropy_with_logits, answer=True):
+    def step(model, optimizer, x, y):
+        value = loss(model(x), y)
+        if not forget:
+            optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value.item() if answer else None
+
+    return step
+
+
+def cleared_too_late(model, optimizer, x, y):
+    loss = functional.binary_cross_entropy_with_logits(model(x), y)
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+    return loss.item()
+
+
+def stepped_too_early(model, optimizer, x, y):
+    loss = functional.binary_cross_entropy_with_logits(model(x), y)
+    optimizer.zero_grad()
+    optimizer.step()
+    loss.backward()
+    return loss.item()
+
+
+def never_stepped(model, optimizer, x, y):
+    loss = functional.binary_cross_entropy_with_logits(model(x), y)
+    loss.backward()
+    return loss.item()
+
+
+def summed(logits, y):
+    return functional.binary_cross_entropy_with_logits(logits, y, reduction="sum")
+
+
+def sigmoid_twice(logits, y):
+    return functional.binary_cross_entropy_with_logits(torch.sigmoid(logits), y)
+
+
+def test_six_lines(capsys):
+    wrong = [
+        cleared_too_late,
+        stepped_too_early,
+        never_stepped,
+        six_lines_variant(forget=True),
+        six_lines_variant(loss=summed),
+        six_lines_variant(loss=sigmoid_twice),
+        six_lines_variant(loss=lambda z, y: loss_right(z, 1 - y)),
+        six_lines_variant(answer=False),
+        lambda model, optimizer, x, y: [exercises.six_lines_reference(model, optimizer, x, y)] * 2,
+        lambda model, optimizer, x, y: optimizer.step(),
+        lambda model, optimizer, x, y: [exercises.six_lines_reference(model, optimizer, x, y)
+                                        for _ in range(2)][1],
+    ]  # fmt: skip
+    assert_checker(capsys, "six_lines", [exercises.six_lines_reference, six_lines_by_hand], wrong)
+    assert "step before were still there" in said(capsys, "six_lines", wrong[3])
+    assert "no weight moved" in said(capsys, "six_lines", cleared_too_late)
+
+
+def high_pass_by_slices(x):
+    padded = functional.pad(x, (1, 1, 1, 1))
+    there = functional.pad(torch.ones_like(x), (1, 1, 1, 1))
+    height, width = x.shape[2:]
+    places = [(r, c) for r in range(3) for c in range(3)]
+    total = sum(padded[:, :, r : r + height, c : c + width] for r, c in places)
+    return x - total / sum(there[:, :, r : r + height, c : c + width] for r, c in places)
+
+
+def high_pass_padded_with_zeros(x):
+    return x - functional.avg_pool2d(x, 3, stride=1, padding=1)
+
+
+def test_high_pass(capsys):
+    right = exercises.high_pass_reference
+    wrong = [
+        torch.zeros_like,
+        lambda x: 4 * right(x),
+        lambda x: x - right(x),
+        lambda x: -right(x),
+        lambda x: right(x)[..., 1:-1, 1:-1],
+        lambda x: right(x.mean(1, keepdim=True)).expand_as(x),
+        lambda x: x - x.mean((2, 3), keepdim=True),
+        lambda x: (9 * x - 8 * right(x)) / 8,
+        high_pass_padded_with_zeros,
+        lambda x: right(x[0, 0][None, None]),
+    ]
+    assert_checker(capsys, "high_pass", [right, library_high_pass, high_pass_by_slices], wrong)
+    assert "not at the border" in said(capsys, "high_pass", high_pass_padded_with_zeros)
+    assert "border" not in said(capsys, "high_pass", torch.zeros_like)

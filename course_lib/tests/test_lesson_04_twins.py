@@ -93,6 +93,13 @@ def test_high_pass(lesson):
     assert not list(lesson.HighPass().parameters())
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3, 3), (2, 3, 9, 8), (1, 4, 5, 32)])
+def test_the_solution_of_the_high_pass_is_the_librarys(lesson, shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2)) + 3
+    torch.testing.assert_close(lesson.my_high_pass_solution(x), high_pass(x))
+    torch.testing.assert_close(lesson.HighPass(gain=1)(x), high_pass(x))
+
+
 def test_loss_is_torchs(lesson):
     z, y = 30 * torch.randn(100), (torch.rand(100) < 0.5).float()
     torch.testing.assert_close(
