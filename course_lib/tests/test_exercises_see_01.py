@@ -18,10 +18,10 @@ def test_to_chw(capsys):
     right = [
         chw,
         lambda a: torch.stack([torch.tensor(a[..., c].astype(np.float32) / 255) for c in range(3)]),
-        lambda a: torch.from_numpy(a.transpose(2, 0, 1) / 255),
     ]
     wrong = [
         lambda a: torch.zeros(3, *a.shape[:2]),
+        lambda a: torch.from_numpy(a.transpose(2, 0, 1) / 255),  # float64: a layer would refuse it
         lambda a: torch.from_numpy(a).float() / 255,
         lambda a: torch.from_numpy(a).reshape(3, *a.shape[:2]).float() / 255,
         lambda a: chw(a) * 255,
