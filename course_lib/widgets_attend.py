@@ -14,7 +14,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .plots import FAKE, GREEN, STYLE
-from .widgets_kit import figure_png, picture_widget, read_number, set_picture, show_with_picture
+from .widgets_kit import (
+    figure_png,
+    keep_keys,
+    picture_widget,
+    read_number,
+    set_picture,
+    show_with_picture,
+)
 
 # ---- lesson 06: residual blocks ----
 
@@ -68,9 +75,10 @@ def chain_figure(slope: float, steps: int) -> Figure:
 
 
 class GradientChain(ipw.VBox):
-    """Sliders for the slope of each step and the number of steps; the gradient at each place, as bars.
+    """A slider and a field each for the slope of a step and the number of steps; the gradients, as bars.
 
     A plain chain multiplies slopes; a chain with shortcuts multiplies 1 + slope. `gradients` has both.
+    What is typed and is no number in range gets a sentence, and the chain stays as it is.
     """
 
     RANGES = {"slope": (-2.0, 2.0, 0.5), "steps": (1, 24, 10)}
@@ -78,27 +86,68 @@ class GradientChain(ipw.VBox):
     def __init__(self, slope: Any = 0.5, steps: Any = 10) -> None:
         values, wrong = {}, []
         for name, given in (("slope", slope), ("steps", steps)):
-            low, high, usual = self.RANGES[name]
             try:
-                values[name] = read_number(given, name, low, high)
-                if name == "steps" and values[name] != int(values[name]):
-                    raise ValueError(f"steps is {values[name]:g}, which is not a whole number.")
+                values[name] = self._read(name, given)
             except ValueError as error:
-                values[name] = usual
-                wrong.append(f"{error} It begins at {usual:g} instead.")
-        wide = ipw.Layout(width="420px", max_width="100%")
+                values[name] = self.RANGES[name][2]
+                wrong.append(f"{error} It begins at {values[name]:g} instead.")
+        wide = ipw.Layout(width="360px", max_width="100%")
         self.slope = ipw.FloatSlider(
-            value=values["slope"], min=-2, max=2, step=0.05, description="slope", layout=wide
+            value=values["slope"],
+            min=-2,
+            max=2,
+            step=0.05,
+            description="slope",
+            readout=False,
+            layout=wide,
         )
         self.steps = ipw.IntSlider(
-            value=int(values["steps"]), min=1, max=24, description="steps", layout=wide
+            value=int(values["steps"]), min=1, max=24, description="steps", readout=False, layout=wide
         )
-        self.words = ipw.HTML()
+        self.sliders = {"slope": self.slope, "steps": self.steps}
+        self.fields = {  # not the slider's own field: that one drops a word without a sound
+            name: ipw.Text(f"{values[name]:g}", continuous_update=False, layout=ipw.Layout(width="80px"))
+            for name in self.sliders
+        }
+        self.message, self.words = ipw.HTML(), ipw.HTML()
         self.picture = picture_widget(b"", "")
-        message = ipw.HTML("".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in wrong))
-        super().__init__([message, self.slope, self.steps, self.words, self.picture])
-        for slider in (self.slope, self.steps):
-            slider.observe(self._redraw, names="value")
+        wrap = ipw.Layout(flex_flow="row wrap")
+        rows = [ipw.HBox([self.sliders[name], self.fields[name]], layout=wrap) for name in self.sliders]
+        super().__init__([self.message, *rows, self.words, self.picture, keep_keys("course-chain")])
+        self.add_class("course-chain")
+        for name, slider in self.sliders.items():
+            slider.observe(self._slid, names="value")
+            self.fields[name].observe(lambda _, name=name: self._typed(name), names="value")
+            self.fields[name].tooltip = f"{name}, as a number"
+        self._redraw()
+        self._say(*wrong)
+
+    def _read(self, name: str, given: Any) -> float:
+        """The value for a slider; ValueError with a sentence if it is none."""
+        value = read_number(given, name, *self.RANGES[name][:2])
+        if name == "steps" and value != int(value):
+            raise ValueError(f"steps is {value:g}, which is not a whole number.")
+        return round(value, 2)
+
+    def _say(self, *lines: str) -> None:
+        notes = "".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in lines)
+        self.message.value = f'<div role="status">{notes}</div>' if notes else ""
+
+    def _typed(self, name: str) -> None:
+        slider = self.sliders[name]
+        try:
+            value = self._read(name, self.fields[name].value)
+        except ValueError as error:
+            self._say(f"{error} The chain still has {name} {slider.value:g}.")
+            return
+        self._say()
+        slider.value = value if name == "slope" else int(value)
+        self.fields[name].value = f"{value:g}"
+
+    def _slid(self, _: Any = None) -> None:
+        for name, slider in self.sliders.items():
+            self.fields[name].value = f"{round(slider.value, 2):g}"
+        self._say()
         self._redraw()
 
     @property

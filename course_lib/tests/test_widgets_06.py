@@ -51,6 +51,45 @@ def test_half_a_step_gets_a_sentence():
     assert "steps is 2.5, which is not a whole number." in GradientChain(steps=2.5).children[0].value
 
 
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("slope", "half", "slope is 'half', which is not a number."),
+        ("slope", "", "slope is '', which is not a number."),
+        ("slope", "3", "slope is 3; it must be between -2 and 2."),
+        ("slope", "<b>x</b>", "slope is '&lt;b&gt;x&lt;/b&gt;', which is not a number."),
+        ("steps", "ten", "steps is 'ten', which is not a number."),
+        ("steps", "nan", "steps is nan; it must be between 1 and 24."),
+        ("steps", "2.5", "steps is 2.5, which is not a whole number."),
+    ],
+)
+def test_a_word_typed_into_a_field_gets_a_sentence(name, text, words):
+    piece = GradientChain(slope=-0.5, steps=4)
+    before = piece.picture.value
+    piece.fields[name].value = text
+    assert words in piece.message.value.replace("&#x27;", "'")
+    assert f"The chain still has {name} {-0.5 if name == 'slope' else 4}." in piece.message.value
+    assert piece.picture.value == before and (piece.slope.value, piece.steps.value) == (-0.5, 4)
+    piece.slope.value = 0.25  # whoever moves a slider is done with the sentence, and the field follows
+    assert piece.message.value == "" and piece.fields["slope"].value == "0.25"
+    assert piece.fields["steps"].value == "4"
+
+
+def test_a_number_typed_into_a_field_moves_its_slider():
+    piece = GradientChain()
+    piece.fields["slope"].value = "\u22120,5"
+    piece.fields["steps"].value = " 3 "
+    assert (piece.slope.value, piece.steps.value, piece.message.value) == (-0.5, 3, "")
+    assert [field.value for field in piece.fields.values()] == ["-0.5", "3"]
+    assert piece.gradients["plain"] == [-0.125, 0.25, -0.5, 1]
+
+
+def test_no_slider_has_a_field_that_drops_words_and_keys_stay_inside():
+    piece = GradientChain()
+    assert not piece.slope.readout and not piece.steps.readout
+    assert "course-chain" in piece._dom_classes and ".course-chain" in piece.children[-1].value
+
+
 def test_a_static_figure_stands_in_its_place(monkeypatch):
     shown = []
     monkeypatch.setattr("course_lib.widgets_kit.display", lambda data, raw: shown.append(data))
