@@ -160,7 +160,9 @@ class KernelEditor(ipw.VBox):
         self.view, self.caption = picture_widget(picture_png(middle), words), ipw.HTML()
         after = ipw.VBox([ipw.HTML("<b>feature map</b>"), self.view])
         pictures = ipw.HBox([before, after], layout=ipw.Layout(flex_flow="row wrap", grid_gap="12px"))
-        super().__init__([self.preset, *rows, self.remark, pictures, self.caption])
+        keys = keep_keys("course-kernel")
+        super().__init__([keys, self.preset, *rows, self.remark, pictures, self.caption])
+        self.add_class("course-kernel")
         self.preset.observe(self._take_preset, names="value")
         for field in self.fields:
             field.observe(self._typed, names="value")
@@ -243,7 +245,7 @@ def preset_sheet(grey: np.ndarray) -> bytes:
             kernel = np.array([read_entry(text, name) for text in texts]).reshape(3, 3)
             shown, _ = map_picture(feature_map(grey, kernel), kernel)
             axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(name, fontsize=8.5)
+            axis.set_title(name.replace(": ", ":\n"), fontsize=8.5)
         for axis in axes.flat:
             axis.axis("off")
         figure.tight_layout(pad=0.4)
@@ -329,11 +331,13 @@ class ReceptiveFieldExplorer(ipw.VBox):
         text = ipw.VBox([self.table, self.verdict, self.message], layout=ipw.Layout(max_width="560px"))
         super().__init__(
             [
+                keep_keys("course-field"),
                 ipw.HBox([*self.buttons.values()], layout=wrap),
                 ipw.HBox([self.undo, self.clear], layout=wrap),
                 ipw.HBox([self.view, text], layout=ipw.Layout(flex_flow="row wrap", grid_gap="16px")),
             ]
         )
+        self.add_class("course-field")
         self.layers = list(layers)[:MOST_LAYERS]
         self._redraw()
 
@@ -495,7 +499,9 @@ class ConvolutionArithmetic(ipw.VBox):
         self.message = ipw.HTML(sentence(" ".join(wrong)))
         controls = ipw.VBox([*sliders.values(), self.which, self.words], layout=ipw.Layout(width="440px"))
         wrap = ipw.Layout(flex_flow="row wrap", grid_gap="16px")
-        super().__init__([self.message, ipw.HBox([controls, self.drawing], layout=wrap)])
+        keys = keep_keys("course-arithmetic")
+        super().__init__([keys, self.message, ipw.HBox([controls, self.drawing], layout=wrap)])
+        self.add_class("course-arithmetic")
         for slider in (*sliders.values(), self.which):
             slider.observe(self._redraw, names="value")
         self._redraw()

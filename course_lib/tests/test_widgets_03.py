@@ -261,3 +261,13 @@ def test_a_figure_stands_where_widgets_do_not_render(make, displayed):
     image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert image.width > 600 and len(np.unique(np.asarray(image.convert("L")))) > 2
     assert len(data["text/plain"]) > 20 and any("widget-view" in kind for kind in data)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: KernelEditor(FACE), lambda: ReceptiveFieldExplorer(FACE), ConvolutionArithmetic]
+)
+def test_single_letters_stay_inside_the_piece(make):
+    """With a button or slider focused, JupyterLab would take R or D for a command of its own."""
+    piece = make()
+    (script,) = (c.value for c in piece.children if "data-lm-suppress-shortcuts" in getattr(c, "value", ""))
+    assert any(f".{name}'" in script for name in piece._dom_classes)
