@@ -166,8 +166,6 @@ def audit(sets: Any, test: Any = None, *, seed: int = 0, limit: int = 4000) -> A
         scores = np.full(len(y_test), 0.5) if constant else _fit(x_train[name], y_train)(x_test[name])
         interval = bootstrap_interval(fast_auc, y_test, scores, seed=seed)
         note = "the same for every image" if constant else ""
-        if not note and min(np.bincount(y_test)) < FEW_OF_A_CLASS:
-            note = f"fewer than {FEW_OF_A_CLASS} test images of a class: no interval can be trusted"
         rows.append(_row(name, roc_auc(y_test, scores), bound, interval, note))
     rows.append(_shuffled(x_train["16×16 thumbnail"], y_train, x_test["16×16 thumbnail"], y_test, seed))
     copies = near_copies(train, test)
@@ -225,35 +223,42 @@ def _verdict(
     luck = _reach_of_a_coin(y_test)
     chance = [row for row in outside if row["low"] <= 0.5 <= row["high"] or abs(row["auc"] - 0.5) < luck]
     broken = [row for row in outside if row not in chance]
+    unsure = [row for row in bounded if row["within"] and max(row["high"], 1 - row["low"]) > WIDE]
     sentences = []
     for row in broken[:1]:
         score = f"{row['auc']:.3f}".lstrip("0")
         if row["auc"] < 0.5:
-            sentences.append(f"{name}: the {row['name']} alone scores {score}.")
+            sentences.append(f"The {row['name']} alone scores {score}.")
         elif row["auc"] >= 0.9:
             sentences.append(
-                f"{name}: the {row['name']} alone scores {score}: scores on this set say nothing about fakes."
+                f"The {row['name']} alone scores {score}: scores on this set say nothing about fakes."
             )
         else:
             sentences.append(
-                f"{name}: the {row['name']} alone scores {score}: part of any score here is this shortcut."
+                f"The {row['name']} alone scores {score}: part of any score here is this shortcut."
             )
     if len(broken) > 1:
         others = ", ".join(f"{row['name']} ({row['auc']:.2f})" for row in broken[1:])
         sentences.append(f"Also out of bounds: {others}.")
     if broken:
         sentences.append("Crop, resize and save both classes alike, then audit again.")
-    elif fine := [row["name"] for row in bounded if row["within"]]:
-        sentences.append(f"{name}: clean on these: {', '.join(fine)}.")
-    for row in chance:
-        why = f"its interval, {row['low']:.2f} to {row['high']:.2f}, holds .5"
-        if not row["low"] <= 0.5 <= row["high"]:
-            why = f"on {len(y_test)} test images a coin may get as far"
+    elif fine := [row["name"] for row in bounded if row["within"] and row not in unsure]:
+        sentences.append(f"Clean on these: {', '.join(fine)}.")
+    if chance:
+        holding = [row for row in chance if row["low"] <= 0.5 <= row["high"]]
+        reasons = []
+        if coins := [f"{row['name']} ({row['auc']:.2f})" for row in chance if row not in holding]:
+            reasons.append(f"{', '.join(coins)}, for on {len(y_test)} test images a coin may get as far")
+        if held := [
+            f"{row['name']} ({row['auc']:.2f}, interval {row['low']:.2f} to {row['high']:.2f})"
+            for row in holding
+        ]:
+            reasons.append(f"{', '.join(held)}, for an interval that holds .5 accuses nobody")
         sentences.append(
-            f"The {row['name']} is out of bounds ({row['auc']:.2f}), but {why}: this may be chance, and only "
-            "more test images can tell."
+            "Out of bounds, but this may be chance, and only more test images can tell: "
+            f"{'; '.join(reasons)}."
         )
-    if unsure := [row for row in bounded if row["within"] and max(row["high"], 1 - row["low"]) > WIDE]:
+    if unsure:
         names = ", ".join(f"{row['name']} ({row['low']:.2f} to {row['high']:.2f})" for row in unsure)
         sentences.append(f"Not proven innocent, because the intervals are this wide: {names}.")
     if copies:
@@ -277,12 +282,15 @@ def _verdict(
             f"Shuffled labels score {shuffled['auc']:.2f} instead of about .5: the test set is too small or "
             f"too lopsided for these numbers."
         )
+    few_of_a_class = f"ewer than {FEW_OF_A_CLASS} test images of a class, so no interval can be trusted."
+    lopsided = min(np.bincount(y_test)) < FEW_OF_A_CLASS
     if min(n_train, len(y_test)) < FEW:
-        sentences.append(
-            f"Few images ({n_train} to train, {len(y_test)} to test): the intervals are wide, so read them "
-            f"and not the AUC."
-        )
-    return " ".join(sentences)
+        what = f"f{few_of_a_class}" if lopsided else "the intervals are wide, so read them and not the AUC."
+        sentences.append(f"Few images ({n_train} to train, {len(y_test)} to test): {what}")
+    elif lopsided:
+        sentences.append(f"F{few_of_a_class}")
+    text = " ".join(sentences)
+    return f"{name}: {text[0].lower()}{text[1:]}"
 
 
 def _reach_of_a_coin(y: np.ndarray) -> float:

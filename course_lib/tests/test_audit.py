@@ -196,25 +196,40 @@ def test_the_hard_set_is_not_hard():
 
 def test_a_coin_on_few_images_is_not_called_a_shortcut():
     verdicts = [audit(pictures(24, seed), pictures(24, seed + 50)) for seed in range(6)]
-    outside = [r for r in verdicts if "holds .5: this may be chance" in r.verdict]
+    outside = [r for r in verdicts if "an interval that holds .5 accuses nobody" in r.verdict]
     assert outside, "among six coins on 24 images some must fall out of bounds"
     for report in outside:
         for _, found in report.table.iterrows():
             if found["within"] is False and found["low"] <= 0.5 <= found["high"]:
                 assert f"{found['name']} alone scores" not in report.verdict
-    assert all("Not proven innocent" in r.verdict or not r.clean for r in verdicts)
+    assert all("ot proven innocent" in r.verdict or not r.clean for r in verdicts)
+
+
+def test_no_row_is_called_clean_and_not_proven_innocent():
+    seen = 0
+    for seed in range(6):
+        verdict = audit(pictures(24, seed), pictures(24, seed + 50)).verdict
+        assert verdict.startswith("pictures: ") and verdict.count("may be chance") <= 1
+        _, _, unsure = verdict.partition("the intervals are this wide: ")
+        _, _, clean = verdict.partition("clean on these: ")
+        clean = clean.split(". ")[0].split(", ")
+        for name in ("16×16 thumbnail", "border ring", "mean colour"):
+            if f"{name} (" in unsure.split(". ")[0]:
+                seen += 1
+                assert name not in clean
+    assert seen, "among six coins on 24 images some must have wide intervals"
 
 
 def test_a_perfect_score_on_four_images_convicts_nobody():
     train, test = pictures(40, 1, spoil=brighten), pictures(4, 2, spoil=brighten)
     report = audit(train, test)
     assert row(report, "mean colour").auc == 1.0
-    assert (
-        "The mean colour is out of bounds (1.00), but on 4 test images a coin may get as far"
-        in report.verdict
-    )
+    said = report.verdict.partition("this may be chance, and only more test images can tell: ")[2]
+    assert "mean colour (1.00)" in said.split(", for on 4 test images a coin may get as far")[0]
+    assert report.verdict.count("only more test images can tell") == 1
     assert "say nothing about fakes" not in report.verdict
-    assert "fewer than 10 test images of a class" in row(report, "mean colour").note
+    assert report.verdict.count("fewer than 10 test images of a class, so no interval can be trusted") == 1
+    assert "so read them" not in report.verdict and row(report, "mean colour").note == ""
     inverted = audit(train, pictures(4, 2, spoil=brighten, invert=True))
     assert row(inverted, "mean colour").auc == 0.0 and "inversion" not in inverted.verdict
 
