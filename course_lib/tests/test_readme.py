@@ -53,3 +53,14 @@ def test_the_worth_of_the_high_pass():
     ):
         listed = ", ".join(found[variant][:-1]) + " and " + found[variant][-1]
         assert re.search(rf"{words}[^.]*? {listed}", TEXT), listed
+
+
+def test_the_scores_of_faces():
+    table = rows(CHECKPOINTS / "faces" / "held_out_sources.csv")
+    aucs = [float(row["auc"]) for row in table if row["kind"] == "both unseen"]
+    listed = [f"{auc:.3f}" for auc in aucs]
+    assert f"AUC {', '.join(listed[:-1])} and {listed[-1]}" in TEXT
+    assert f"mean {sum(aucs) / len(aucs):.3f}" in TEXT
+    trained = {row["steps"] for row in table}
+    config = json.loads((CHECKPOINTS / "faces" / "config.json").read_text())
+    assert trained == {str(config["training"]["epochs"] * config["training"]["batches"])}
