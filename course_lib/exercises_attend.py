@@ -88,6 +88,51 @@ def residual_block(mine: Any) -> None:
             equal(answer, expected, what, 1e-4)
         except NotYet as wrong:
             raise NotYet(f"{wrong}{slip(answer, case)}") from None
+    for case in cases:
+        judge_gradients(mine, case)
+
+
+def judge_gradients(mine: Any, case: tuple) -> None:
+    """One backward pass: right numbers are not enough if a part of the block hears nothing from the loss."""
+    kind = "shortcut = None" if case[5] is None else "a shortcut"
+    where = f"for x of shape {tuple(case[0].shape)} and {kind} its numbers are right, but"
+    weights = torch.rand_like(residual_block_reference(*copy.deepcopy(case)))
+    ours, wanted = (gradients(block, case, weights, where) for block in (mine, residual_block_reference))
+    for name, expected in wanted.items():
+        if not torch.allclose(ours[name], expected, rtol=1e-3, atol=1e-3):
+            raise NotYet(
+                f"{where} the gradient at {name} is not: something on the way cuts it, such as .detach() "
+                "or torch.no_grad()"
+            )
+
+
+def gradients(block: Any, case: tuple, weights: torch.Tensor, where: str) -> dict[str, torch.Tensor]:
+    """The gradient of a weighted sum of the block's output at x and at every learned tensor."""
+    leaf, *parts = copy.deepcopy(case)
+    leaf.requires_grad_()
+    out = block(leaf.clone(), *parts)
+    if not isinstance(out, torch.Tensor) or not out.requires_grad:
+        raise NotYet(
+            f"{where} no gradient goes back through it, so nothing could learn: .detach(), torch.no_grad() "
+            "or NumPy cuts it"
+        )
+    places = {"x": leaf}
+    for called, part in zip(("conv1", "bn1", "conv2", "bn2", "shortcut"), parts, strict=True):
+        if part is not None:
+            places |= {f"{called}.{name}": p for name, p in part.named_parameters()}
+    try:
+        found = torch.autograd.grad((out * weights).sum(), list(places.values()), allow_unused=True)
+    except RuntimeError as error:
+        if "inplace" not in str(error):
+            raise
+        raise NotYet(
+            f"{where} the backward pass stops, for a tensor that it needs was changed in place: write "
+            "out = out + …, not +="
+        ) from None
+    return {
+        name: torch.zeros_like(place) if gradient is None else gradient
+        for (name, place), gradient in zip(places.items(), found, strict=True)
+    }
 
 
 def run_block(mine: Any, case: tuple) -> Any:
@@ -103,7 +148,7 @@ def run_block(mine: Any, case: tuple) -> Any:
 
 
 def slip(answer: Any, case: tuple) -> str:
-    """What went wrong, if it is one of the two slips that everybody makes once; else nothing."""
+    """What went wrong, if it is one of the slips that everybody makes once; else nothing."""
     x, *parts, shortcut = copy.deepcopy(case)
     if not isinstance(answer, torch.Tensor) or shortcut is None:
         return ""
@@ -114,6 +159,11 @@ def slip(answer: Any, case: tuple) -> str:
         (branch + direct, "the last ReLU, after the addition, is missing"),
         (functional.relu(branch) + direct, "the last ReLU comes after the addition, not before it"),
         (functional.relu(branch), "the shortcut was not added"),
+        (
+            functional.relu(functional.relu(branch) + direct),
+            "there is a ReLU before the addition as well; only the one after it belongs there",
+        ),
+        (functional.relu(bn2(conv2(bn1(conv1(x)))) + direct), "the ReLU after bn1 is missing"),
     ]:
         if answer.shape == guess.shape and torch.allclose(answer, guess, atol=1e-5):
             return f": {words}"

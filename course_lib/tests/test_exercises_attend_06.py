@@ -86,6 +86,39 @@ def block_adds_the_branch(x, conv1, bn1, conv2, bn2, shortcut):
     return functional.relu(out + first if shortcut is not None else out)
 
 
+def block_cut_off(*case):
+    return block_right(*case).detach()
+
+
+def block_with_a_cut_branch(x, conv1, bn1, conv2, bn2, shortcut):
+    out = bn2(conv2(functional.relu(bn1(conv1(x))))).detach()
+    return functional.relu(out if shortcut is None else out + shortcut(x))
+
+
+def block_with_a_cut_shortcut(x, conv1, bn1, conv2, bn2, shortcut):
+    out = bn2(conv2(functional.relu(bn1(conv1(x)))))
+    return functional.relu(out if shortcut is None else out + shortcut(x).detach())
+
+
+def block_without_a_graph(*case):
+    with torch.no_grad():
+        return block_right(*case)
+
+
+def block_that_changes_x(x, conv1, bn1, conv2, bn2, shortcut):
+    """nn.Identity() gives x itself, so that += writes into what conv1 needs on the way back."""
+    branch = bn2(conv2(functional.relu(bn1(conv1(x)))))
+    if shortcut is None:
+        return functional.relu(branch)
+    out = shortcut(x)
+    out += branch
+    return functional.relu(out)
+
+
+def block_by_numpy(*case):
+    return block_right(*case).detach().numpy()
+
+
 def test_residual_block(capsys):
     wrong = [
         lambda x, *parts: torch.zeros_like(block_right(x, *parts)),
@@ -102,6 +135,12 @@ def test_residual_block(capsys):
         block_like(norm=False),
         block_like(second=False),
         block_adds_the_branch,
+        block_cut_off,
+        block_with_a_cut_branch,
+        block_with_a_cut_shortcut,
+        block_without_a_graph,
+        block_by_numpy,
+        block_that_changes_x,
     ]
     assert_checker(capsys, "residual_block", [block_right, block_with_modules, block_like()], wrong)
 
@@ -111,8 +150,19 @@ def test_the_usual_slips_of_the_block_are_named(capsys):
         (block_like(last=False), "the last ReLU, after the addition, is missing"),
         (block_like(early=True, last=False), "the last ReLU comes after the addition, not before it"),
         (block_like(add=False), "the shortcut was not added"),
+        (block_like(early=True), "there is a ReLU before the addition as well"),
+        (block_like(inner=False), "the ReLU after bn1 is missing"),
     ]:
         assert words in said(capsys, "residual_block", mine)
+
+
+def test_an_answer_that_cuts_the_gradient_is_told_so(capsys):
+    for mine in (block_cut_off, block_without_a_graph, block_by_numpy):
+        assert "no gradient goes back through it" in said(capsys, "residual_block", mine)
+    for mine in (block_with_a_cut_branch, block_with_a_cut_shortcut):
+        answer = said(capsys, "residual_block", mine)
+        assert "gradient" in answer and ".detach()" in answer
+    assert "changed in place" in said(capsys, "residual_block", block_that_changes_x)
 
 
 def block_that_always_adds(x, conv1, bn1, conv2, bn2, shortcut):
