@@ -234,7 +234,8 @@ def test_shortcut(capsys):
             nn.Threshold(1.0, 1.0)
         ),
     ]
-    assert_checker(capsys, "shortcut", [shortcut_right, own, pooled(average)], wrong)
+    without_the_word = pooled(lambda stride: nn.AvgPool2d(stride, ceil_mode=True))  # no padding: the same
+    assert_checker(capsys, "shortcut", [shortcut_right, own, pooled(average), without_the_word], wrong)
 
 
 def test_a_shortcut_that_skips_pixels_is_told_the_case(capsys):
