@@ -61,8 +61,11 @@ def test_was_run_in_order_without_errors(path):
 @lesson_by_lesson
 def test_shows_no_path_of_anybodys_machine(path):
     for cell in read(path).cells:
-        texts = [cell.source] + [json.dumps(output.get("data", output)) for output in cell.get("outputs", [])
-                                 if "image/png" not in output.get("data", {})]
+        texts = [cell.source] + [
+            json.dumps(output.get("data", output))
+            for output in cell.get("outputs", [])
+            if "image/png" not in output.get("data", {})
+        ]
         for text in texts:
             found = ABSOLUTE_PATH.search(text)
             assert not found, f"{path.name}: {found.group(0)!r} in {cell.source[:80]!r}"
@@ -99,6 +102,15 @@ def test_a_figure_is_described_in_words_next_to_it(path):
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
             assert following is not None and following.cell_type == "markdown", cell.source[:80]
             assert len(following.source) > 40, f"say in words what the figure shows: {cell.source[:80]!r}"
+
+
+@lesson_by_lesson
+def test_links_inside_the_course_lead_somewhere(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\(([^)#\s]+)\)", cell.source):
+                if not link.startswith(("http:", "https:", "mailto:", "attachment:")):
+                    assert (NOTEBOOKS / link).exists(), f"{path.name} links to {link}, which is not there"
 
 
 @lesson_by_lesson
