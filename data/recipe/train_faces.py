@@ -90,7 +90,7 @@ class Plan:
     crop: int = 64
     scale: tuple[float, float] = (0.7, 1.4)  # a window is shrunk or enlarged by a factor in this range
     windows: int = 9  # at judging time, averaged on the logit
-    epochs: int = 12
+    epochs: int = 15
     batches: int = 100  # to an "epoch": sources are drawn from, not gone through
     batch: int = 32
     lr: float = 3e-3
@@ -458,7 +458,7 @@ def card(folder: Path) -> str:
         "- as evidence that a picture is genuine: a low P(fake) is not a proof of anything",
         "- for crops, screenshots, enlargements, filters and stickers, groups, or pictures without a face",
         "",
-        "It is a teaching piece: lessons 13 and 16 show where it fails.",
+        "It is a teaching piece: lesson 16 puts it on a page, together with what this card says.",
         "",
         "## The same numbers again",
         "",
