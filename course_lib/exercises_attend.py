@@ -206,3 +206,307 @@ def judge_shortcut(mine: nn.Module, theirs: nn.Module, setting: tuple[int, int, 
             mine.train(mode), theirs.train(mode)
             named = f"{where}, an input of {height}×{width} and {'training' if mode else 'eval'} mode it"
             equal(mine(x.clone()), theirs(x), named, 1e-4)
+
+
+# ---- lesson 07: channel attention ----
+
+
+def eca_reference(pooled: torch.Tensor, kernel: torch.Tensor, bias: float) -> torch.Tensor:
+    """B×C -> B×C: a kernel of odd length slid along the channels, zeros at both ends, bias, sigmoid."""
+    scores = functional.conv1d(pooled.unsqueeze(1), kernel.view(1, 1, -1), padding=len(kernel) // 2)
+    return torch.sigmoid(scores.squeeze(1) + bias)
+
+
+@exercise
+def eca(mine: Any) -> None:
+    """Lesson 07: ``mine(pooled, kernel, bias)``: B×C, k odd numbers, a number -> a weight each, B×C."""
+    cases = [
+        (torch.tensor([[2.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0, 1.0, -1.0]), 0.0),
+        (torch.tensor([[2.0, 0.0, 1.0, 1.0], [0.0, 3.0, 1.0, -1.0]]), torch.tensor([1.0, 1.0, -1.0]), 0.5),
+        (torch.randn(3, 8), torch.randn(5), -0.3),
+        (torch.randn(2, 6), torch.randn(1), 0.2),
+        (torch.randn(4, 4), torch.randn(3), -1.0),
+        (torch.randn(1, 5), torch.randn(5), 0.1),
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        pooled, kernel, bias = case
+        expected = eca_reference(*case)
+        size = f"{len(pooled)} image{'s' * (len(pooled) > 1)} of {pooled.shape[1]} channels"
+        what = f"for {size}, a kernel of {len(kernel)} and bias {bias:g} it"
+        try:
+            equal(answer, expected, what)
+        except NotYet as wrong:
+            raise NotYet(f"{wrong}{eca_slip(answer, case)}") from None
+    hears_the_loss(mine, cases[2], ("pooled", "kernel"))
+
+
+def eca_slip(answer: Any, case: tuple) -> str:
+    """What went wrong, if it is one of the usual slips; else nothing."""
+    pooled, kernel, bias = case
+    if not isinstance(answer, torch.Tensor):
+        return ""
+    inside = eca_reference(*case)
+    guesses = [
+        (torch.logit(inside), "the sigmoid at the end is missing"),
+        (eca_reference(pooled, kernel.flip(0), bias), "the kernel is the wrong way round"),
+        (eca_reference(pooled, kernel, 0.0), "the bias was not added"),
+        (eca_reference(pooled.T.contiguous(), kernel, bias).T, "it slid along the images, not the channels"),
+        (inside.unsqueeze(1), "the dimension of size 1 in the middle has to go again: squeeze(1)"),
+        (
+            inside[:, len(kernel) // 2 : inside.shape[1] - len(kernel) // 2],
+            "the zeros at both ends are missing",
+        ),
+    ]
+    for guess, words in guesses:
+        if answer.shape == guess.shape and torch.allclose(answer.detach().to(guess), guess, atol=1e-4):
+            return f": {words}"
+    return ""
+
+
+def hears_the_loss(mine: Any, case: tuple, names: Sequence[str]) -> None:
+    """Right numbers are not enough: the first arguments must get a gradient, else nothing could learn."""
+    leaves = [value.clone().requires_grad_() for value in case[: len(names)]]
+    out = mine(*leaves, *case[len(names) :])
+    wrong = "the numbers are right, but no gradient goes back"
+    if not isinstance(out, torch.Tensor) or not out.requires_grad:
+        raise NotYet(f"{wrong}: .detach(), .item(), torch.tensor() or NumPy on the way cuts it")
+    found = torch.autograd.grad(out.square().sum(), leaves, allow_unused=True)
+    for name, gradient in zip(names, found, strict=True):
+        if gradient is None:
+            raise NotYet(f"{wrong} to {name}: .detach(), .item() or torch.tensor() on the way cuts it")
+
+
+def channel_matrix_reference(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """B×C and B×C -> B×C×C: softmax of q_i·k_j over j, so that each row sums to 1."""
+    return torch.softmax(query[:, :, None] * key[:, None, :], dim=2)
+
+
+@exercise
+def channel_matrix(mine: Any) -> None:
+    """Lesson 07: ``mine(query, key)``: two B×C -> B×C×C, row i how channel i divides its attention."""
+    cases = [
+        (torch.tensor([[2.0, 0.0, 1.0, 1.0]]), torch.tensor([[1.0, -1.0, 0.0, 2.0]])),
+        (torch.randn(3, 5), torch.randn(3, 5)),
+        (torch.randn(4, 4), torch.randn(4, 4)),
+        (torch.randn(2, 1), torch.randn(2, 1)),
+        (torch.tensor([[30.0, -30.0]]), torch.tensor([[30.0, 20.0]])),
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        what = f"for query and key of shape {tuple(case[0].shape)} it"
+        try:
+            equal(answer, channel_matrix_reference(*case), what)
+        except NotYet as wrong:
+            raise NotYet(f"{wrong}{matrix_slip(answer, *case)}") from None
+    hears_the_loss(mine, cases[1], ("query", "key"))
+
+
+def matrix_slip(answer: Any, query: torch.Tensor, key: torch.Tensor) -> str:
+    """What went wrong, if it is one of the usual slips; else nothing."""
+    if not isinstance(answer, torch.Tensor):
+        return ""
+    scores = query[:, :, None] * key[:, None, :]
+    right = torch.softmax(scores, dim=2)
+    guesses = [
+        (scores, "these are the scores; the softmax is missing"),
+        (torch.softmax(scores, dim=1), "the columns sum to 1, and the rows should"),
+        (torch.softmax(scores, dim=0), "the softmax went over the images of the batch"),
+        (torch.softmax(scores.transpose(1, 2), dim=2), "query and key have changed places"),
+        (right.transpose(1, 2), "it is the transpose of what was asked for"),
+        (torch.softmax(scores / query.shape[1] ** 0.5, dim=2), "nothing is to be divided by √C here"),
+    ]
+    for guess, words in guesses:
+        if answer.shape == guess.shape and torch.allclose(answer.detach().to(guess), guess, atol=1e-5):
+            return f": {words}"
+    if scores.exp().isfinite().logical_not().any() and not answer.isfinite().all():
+        return ": e to the 900 is too large for a float; torch.softmax takes care of that, exp alone does not"
+    return ""
+
+
+def gate_parameters_reference(kind: str, channels: int, size: int) -> int:
+    """Learned numbers of a gate, biases included. size: r for "SE", the length of the kernel else."""
+    if kind == "SE":
+        middle = channels // size
+        return 2 * channels * middle + middle + channels
+    return size + 1 if kind == "local" else 2 * (size + 1) + 2
+
+
+@exercise
+def gate_parameters(mine: Any) -> None:
+    """Lesson 07: ``mine(kind, channels, size)`` -> how many numbers the gate learns, biases included."""
+    cases = [
+        (kind, channels, size)
+        for kind, size in (("SE", 4), ("SE", 16), ("local", 3), ("local", 5), ("global", 3), ("global", 5))
+        for channels in (16, 64, 256)
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        kind, channels, size = case
+        named = "r" if kind == "SE" else "a kernel of"
+        what = f"for {kind!r} with {channels} channels and {named} {size} it"
+        expected = gate_parameters_reference(*case)
+        try:
+            equal(answer, expected, what, 0, 1e-9)
+        except NotYet as wrong:
+            raise NotYet(f"{wrong}{count_slip(answer, *case)}") from None
+
+
+def count_slip(answer: Any, kind: str, channels: int, size: int) -> str:
+    """What was forgotten, if it can be told from the number; else nothing."""
+    guesses = {
+        "SE": [(2 * channels * channels // size, "the biases of both linear layers are missing")],
+        "local": [
+            (size, "its bias is missing"),
+            (size * channels, "the kernel is the same for all channels"),
+        ],
+        "global": [
+            (2 * (size + 1), "scale and bias of the last step are missing"),
+            (2 * size + 2, "the two biases of the convolution are missing"),
+            (size + 3, "the convolution has two channels out, query and key"),
+            (channels * channels, "the C×C matrix is computed, not learned"),
+        ],
+    }
+    for guess, words in guesses[kind]:
+        if answer == guess:
+            return f": {words}"
+    return ""
+
+
+# ---- lesson 08: spatial attention ----
+
+
+def dilated_sum_reference(x: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum of three convolutions of one map H×W, with dilations 1, 2, 3 and zeros outside the map."""
+    return sum(
+        functional.conv2d(x[None, None], kernel[None, None], padding=dilation, dilation=dilation)[0, 0]
+        for dilation, kernel in enumerate(kernels, start=1)
+    )
+
+
+@exercise
+def dilated_sum(mine: Any) -> None:
+    """Lesson 08: ``mine(x, kernels)``: a map H×W and three kernels 3×3 -> the sum of three fields, H×W."""
+    cases = [(torch.randn(*shape), [torch.randn(3, 3) for _ in range(3)]) for shape in [(7, 7), (5, 8), (2, 3)]]
+    for i in range(3):  # and one field alone
+        kernels = [torch.zeros(3, 3) for _ in range(3)]
+        kernels[i] = torch.arange(9.0).view(3, 3)
+        cases.append((torch.randn(6, 9), kernels))
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (x, kernels), answer in zip(cases, answers, strict=True):
+        what = f"for a map of shape {tuple(x.shape)} it"
+        maps, weights = x[None, None], [kernel[None, None] for kernel in kernels]
+        slips = [
+            ("all three at dilation 1", sum(functional.conv2d(maps, k, padding=1) for k in weights)),
+            ("the kernels are turned round", dilated_sum_reference(x, [k.flip(0, 1) for k in kernels])),
+            ("only the first field", functional.conv2d(maps, weights[0], padding=1)),
+            ("the mean of the three instead of their sum", dilated_sum_reference(x, kernels) / 3),
+        ]
+        named_equal(answer, dilated_sum_reference(x, kernels), what, slips)
+
+
+def nonlocal_attention_reference(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> torch.Tensor:
+    """softmax(q kᵀ / √d) v: B×n×d, B×m×d, B×m×v -> B×n×v."""
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    return torch.softmax(scores, dim=-1) @ values
+
+
+@exercise
+def nonlocal_attention(mine: Any) -> None:
+    """Lesson 08: ``mine(queries, keys, values)``: B×n×d, B×m×d, B×m×v -> what each place hears, B×n×v."""
+    cases = [
+        (torch.randn(batch, n, d), torch.randn(batch, m, d), torch.randn(batch, m, v))
+        for batch, n, m, d, v in [(1, 4, 4, 4, 1), (2, 9, 4, 8, 1), (3, 5, 5, 16, 2), (1, 6, 16, 3, 1)]
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        queries, keys, values = case
+        scores = queries @ keys.transpose(1, 2)
+        scaled = scores / queries.shape[-1] ** 0.5
+        what = "for queries {}, keys {} and values {} it".format(*(tuple(part.shape) for part in case))
+        slips = [
+            ("the division by √d is missing", torch.softmax(scores, -1) @ values),
+            ("divided by d instead of √d", torch.softmax(scores / queries.shape[-1], -1) @ values),
+            ("the softmax runs over the queries, not over the keys", torch.softmax(scaled, 1) @ values),
+            ("the softmax runs over the batch, not over the keys", torch.softmax(scaled, 0) @ values),
+            ("the softmax is missing", scaled @ values),
+            ("these are the weights; they are still to be multiplied by the values", torch.softmax(scaled, -1)),
+        ]
+        named_equal(answer, nonlocal_attention_reference(*case), what, slips)
+    judge_paths(mine, nonlocal_attention_reference, cases[1], ("queries", "keys", "values"))
+
+
+def mix_streams_reference(
+    x: torch.Tensor, logits: torch.Tensor, lc: torch.Tensor, ls: torch.Tensor, gc: torch.Tensor, gs: torch.Tensor
+) -> torch.Tensor:
+    """x·(w0 + w1·2lc·2ls + w2·2gc·2gs), w = softmax(logits): x B×C×H×W, lc, gc B×C, ls, gs B×1×H×W."""
+    w = torch.softmax(logits, dim=0)
+    return x * (w[0] + w[1] * 4 * lc[:, :, None, None] * ls + w[2] * 4 * gc[:, :, None, None] * gs)
+
+
+@exercise
+def mix_streams(mine: Any) -> None:
+    """Lesson 08: ``mine(x, logits, lc, ls, gc, gs)`` -> x times the mixture of the three streams."""
+    cases = []
+    for batch, channels, height, width in [(1, 2, 2, 3), (2, 3, 4, 4), (3, 4, 3, 5), (4, 4, 4, 4)]:
+        maps = [torch.rand(batch, channels), torch.rand(batch, 1, height, width)]
+        maps += [torch.rand(batch, channels), torch.rand(batch, 1, height, width)]
+        cases.append((torch.randn(batch, channels, height, width), torch.randn(3), *maps))
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        x, logits, lc, ls, gc, gs = case
+        bracket = mix_streams_reference(torch.ones_like(x), *case[1:])
+        right, w = x * bracket, torch.softmax(logits, 0)
+        slips = [
+            ("the maps are not doubled", x * (w[0] + (bracket - w[0]) / 4)),
+            ("each stream is doubled once, and it holds two maps", x * (w[0] + (bracket - w[0]) / 2)),
+            ("the identity stream, w[0], is missing", x * (bracket - w[0])),
+            ("this is the bracket; x is still to be multiplied by it", bracket),
+            ("x is in it twice", x * right),
+            ("x is added once more; the identity stream already holds it", x + right),
+        ]
+        what = f"for x of shape {tuple(x.shape)} and stream logits {[round(v, 2) for v in logits.tolist()]} it"
+        named_equal(answer, right, what, slips)
+    judge_paths(mine, mix_streams_reference, cases[1], ("x", "the stream logits", "lc", "ls", "gc", "gs"))
+
+
+def named_equal(answer: Any, expected: torch.Tensor, what: str, slips: Sequence[tuple[str, Any]]) -> None:
+    """`equal`, and the name of the slip if the wrong answer is one of ``slips``."""
+    try:
+        equal(answer, expected, what)
+    except NotYet as wrong:
+        for words, guess in slips:
+            if isinstance(answer, torch.Tensor) and answer.shape == guess.shape:
+                if torch.allclose(answer.detach().to(guess.dtype), guess, atol=1e-5):
+                    raise NotYet(f"{wrong}: {words}") from None
+        raise
+
+
+def judge_paths(mine: Any, reference: Any, case: tuple, names: Sequence[str]) -> None:
+    """Right numbers are not enough if one of the arguments hears nothing from the loss."""
+    where = "its numbers are right, but"
+    gradients_of = []
+    for function in (mine, reference):
+        leaves = [part.clone().requires_grad_() for part in case]
+        out = function(*[leaf.clone() for leaf in leaves])
+        if not isinstance(out, torch.Tensor) or not out.requires_grad:
+            raise NotYet(f"{where} no gradient goes back through it: .detach(), torch.no_grad() or NumPy cuts it")
+        weights = torch.linspace(0.5, 1.5, out.numel()).view(out.shape)
+        gradients_of.append(torch.autograd.grad((out * weights).sum(), leaves, allow_unused=True))
+    for name, ours, theirs in zip(names, *gradients_of, strict=True):
+        if ours is None or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+            raise NotYet(f"{where} the gradient at {name} is not: something on the way cuts it")
