@@ -393,7 +393,9 @@ def dilated_sum_reference(x: torch.Tensor, kernels: Sequence[torch.Tensor]) -> t
 @exercise
 def dilated_sum(mine: Any) -> None:
     """Lesson 08: ``mine(x, kernels)``: a map H×W and three kernels 3×3 -> the sum of three fields, H×W."""
-    cases = [(torch.randn(*shape), [torch.randn(3, 3) for _ in range(3)]) for shape in [(7, 7), (5, 8), (2, 3)]]
+    cases = [
+        (torch.randn(*shape), [torch.randn(3, 3) for _ in range(3)]) for shape in [(7, 7), (5, 8), (2, 3)]
+    ]
     for i in range(3):  # and one field alone
         kernels = [torch.zeros(3, 3) for _ in range(3)]
         kernels[i] = torch.arange(9.0).view(3, 3)
@@ -405,9 +407,9 @@ def dilated_sum(mine: Any) -> None:
         what = f"for a map of shape {tuple(x.shape)} it"
         maps, weights = x[None, None], [kernel[None, None] for kernel in kernels]
         slips = [
-            ("all three at dilation 1", sum(functional.conv2d(maps, k, padding=1) for k in weights)),
+            ("all three at dilation 1", sum(functional.conv2d(maps, k, padding=1) for k in weights)[0, 0]),
             ("the kernels are turned round", dilated_sum_reference(x, [k.flip(0, 1) for k in kernels])),
-            ("only the first field", functional.conv2d(maps, weights[0], padding=1)),
+            ("only the first field", functional.conv2d(maps, weights[0], padding=1)[0, 0]),
             ("the mean of the three instead of their sum", dilated_sum_reference(x, kernels) / 3),
         ]
         named_equal(answer, dilated_sum_reference(x, kernels), what, slips)
@@ -442,14 +444,22 @@ def nonlocal_attention(mine: Any) -> None:
             ("the softmax runs over the queries, not over the keys", torch.softmax(scaled, 1) @ values),
             ("the softmax runs over the batch, not over the keys", torch.softmax(scaled, 0) @ values),
             ("the softmax is missing", scaled @ values),
-            ("these are the weights; they are still to be multiplied by the values", torch.softmax(scaled, -1)),
+            (
+                "these are the weights; they are still to be multiplied by the values",
+                torch.softmax(scaled, -1),
+            ),
         ]
         named_equal(answer, nonlocal_attention_reference(*case), what, slips)
     judge_paths(mine, nonlocal_attention_reference, cases[1], ("queries", "keys", "values"))
 
 
 def mix_streams_reference(
-    x: torch.Tensor, logits: torch.Tensor, lc: torch.Tensor, ls: torch.Tensor, gc: torch.Tensor, gs: torch.Tensor
+    x: torch.Tensor,
+    logits: torch.Tensor,
+    lc: torch.Tensor,
+    ls: torch.Tensor,
+    gc: torch.Tensor,
+    gs: torch.Tensor,
 ) -> torch.Tensor:
     """x·(w0 + w1·2lc·2ls + w2·2gc·2gs), w = softmax(logits): x B×C×H×W, lc, gc B×C, ls, gs B×1×H×W."""
     w = torch.softmax(logits, dim=0)
@@ -479,7 +489,9 @@ def mix_streams(mine: Any) -> None:
             ("x is in it twice", x * right),
             ("x is added once more; the identity stream already holds it", x + right),
         ]
-        what = f"for x of shape {tuple(x.shape)} and stream logits {[round(v, 2) for v in logits.tolist()]} it"
+        what = (
+            f"for x of shape {tuple(x.shape)} and stream logits {[round(v, 2) for v in logits.tolist()]} it"
+        )
         named_equal(answer, right, what, slips)
     judge_paths(mine, mix_streams_reference, cases[1], ("x", "the stream logits", "lc", "ls", "gc", "gs"))
 
@@ -504,7 +516,9 @@ def judge_paths(mine: Any, reference: Any, case: tuple, names: Sequence[str]) ->
         leaves = [part.clone().requires_grad_() for part in case]
         out = function(*[leaf.clone() for leaf in leaves])
         if not isinstance(out, torch.Tensor) or not out.requires_grad:
-            raise NotYet(f"{where} no gradient goes back through it: .detach(), torch.no_grad() or NumPy cuts it")
+            raise NotYet(
+                f"{where} no gradient goes back through it: .detach(), torch.no_grad() or NumPy cuts it"
+            )
         weights = torch.linspace(0.5, 1.5, out.numel()).view(out.shape)
         gradients_of.append(torch.autograd.grad((out * weights).sum(), leaves, allow_unused=True))
     for name, ours, theirs in zip(names, *gradients_of, strict=True):

@@ -593,3 +593,88 @@ def plot_by_depth(
         axis.set(xticks=places, xticklabels=depths, xlabel=xlabel, ylabel=ylabel)
         finish(figure)
     return drawn
+
+
+# ---- lesson 08: spatial attention ----
+
+
+def plot_cost(
+    pixels: Sequence[float], curves: dict[str, Sequence[float]], ylabel: str, title: str = ""
+) -> dict[str, np.ndarray]:
+    """Up to four costs over the number of pixels, both axes in powers, each name with its slope there.
+
+    A slope of 1 is "linear": twice as many pixels cost twice as much; 2 is "quadratic". Returns the slopes by
+    name, from the first point to the last.
+    """
+    x = np.asarray(pixels, dtype=float)
+    looks = zip((FAKE, GREEN, REAL, GREY), ("--", "-", "-.", ":"), "soD^", strict=True)
+    slopes = {}
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.2))
+        for (name, values), (colour, dash, marker) in zip(curves.items(), looks, strict=False):
+            y = np.asarray(values, dtype=float)
+            slopes[name] = np.log(y[-1] / y[0]) / np.log(x[-1] / x[0])
+            words = f"{name}: slope {slopes[name]:.2g}"
+            axis.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, label=words)
+        axis.set(xscale="log", yscale="log", xlabel="places", ylabel=ylabel, title=title)
+        axis.set_xticks(x, [f"{round(n**0.5)}×{round(n**0.5)}" for n in x])
+        axis.minorticks_off()
+        axis.legend()
+        finish(figure)
+    return slopes
+
+
+def overlay(image: Any, weights: Any, low: float, high: float) -> np.ndarray:
+    """A face in grey, tinted by place weights: purple below the middle of low…high, orange above. uint8."""
+    grey = as_picture(image).mean(axis=2) / 255
+    values = np.asarray(torch.as_tensor(weights).detach(), dtype=float)
+    rows = np.arange(grey.shape[0]) * values.shape[0] // grey.shape[0]
+    columns = np.arange(grey.shape[1]) * values.shape[1] // grey.shape[1]
+    share = np.clip((values[np.ix_(rows, columns)] - low) / max(high - low, 1e-12), 0, 1)
+    tint = plt.get_cmap("PuOr_r")(share)[..., :3]
+    return np.round(255 * (0.35 * grey[..., None] + 0.65 * tint * (0.4 + 0.6 * grey[..., None]))).astype(
+        np.uint8
+    )
+
+
+def show_over_faces(
+    faces: Sequence[Any],
+    maps: Sequence[Any],
+    titles: Sequence[str],
+    limits: tuple[float, float] | None = (0.0, 1.0),
+    columns: int = 4,
+    size: float = 1.9,
+) -> np.ndarray:
+    """Place weights laid over faces, with one colour bar; a map that is None shows the face alone.
+
+    limits: what the two ends of the colours mean, for all maps alike. None stretches each map from its own
+    smallest to its own largest value, which makes a flat map look lively: the colour bar then has no numbers.
+    Returns smallest and largest weight of each map, maps × 2 (NaN where there is none).
+    """
+    if not len(faces) == len(maps) == len(titles) or not len(faces):
+        raise ValueError("show_over_faces needs as many faces as maps and titles, and at least one.")
+    rows, ranges = -(-len(faces) // columns), np.full((len(faces), 2), np.nan)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(columns * size + 0.9, rows * (size + 0.28)), squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axis in axes.flat:
+            axis.axis("off")
+        for i, (axis, face, weights, title) in enumerate(zip(axes.flat, faces, maps, titles, strict=False)):
+            picture = as_picture(face)
+            if weights is not None:
+                values = torch.as_tensor(weights).detach()
+                ranges[i] = float(values.min()), float(values.max())
+                picture = overlay(face, values, *(limits or ranges[i]))
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_title(title, fontsize=10, loc="center", pad=3)
+        low, high = limits or (0.0, 1.0)
+        scale = plt.cm.ScalarMappable(plt.Normalize(low, high), "PuOr_r")
+        bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.02)
+        if limits is None:
+            bar.set_ticks([0, 1], labels=["its\nsmallest", "its\nlargest"])
+        bar.ax.tick_params(labelsize=9)
+        plt.show()
+        plt.close(figure)
+    return ranges
