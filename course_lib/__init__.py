@@ -78,6 +78,7 @@ _HOME = {
     "LearningRateFinder": "widgets_convolve",
     # the interactive pieces of the lessons
     "GradientChain": "widgets_attend",
+    "ChannelAttentionExplorer": "widgets_attend",
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
 }
@@ -120,7 +121,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
-    from .widgets_attend import GradientChain
+    from .widgets_attend import ChannelAttentionExplorer, GradientChain
     from .widgets_convolve import (
         ConvolutionArithmetic,
         KernelEditor,

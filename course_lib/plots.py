@@ -678,3 +678,98 @@ def show_over_faces(
         plt.show()
         plt.close(figure)
     return ranges
+
+
+# ---- lesson 07: channel attention ----
+
+
+def show_channels(
+    rows: dict[str, Any], names: Sequence[str], captions: Sequence[Sequence[str]], size: float = 1.7
+) -> dict[str, np.ndarray]:
+    """Feature maps C×H×W, one row for each entry, one column for each channel; black is 0 or less.
+
+    Each column has one brightness scale for all its rows, so that they can be compared. captions: a line
+    above each map, rows × columns. Returns the rows as float64.
+    """
+    drawn = {name: np.asarray(torch.as_tensor(maps).detach(), dtype=float) for name, maps in rows.items()}
+    stacked = np.stack([*drawn.values()])  # rows × C × H × W
+    if stacked.ndim != 4 or stacked.shape[1] != len(names) or len(captions) != len(stacked):
+        raise ValueError("show_channels needs C×H×W maps, a name for each channel, captions for each row.")
+    tops = [max(np.quantile(stacked[:, c], 0.995), 1e-9) for c in range(len(names))]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            *stacked.shape[:2],
+            figsize=(size * len(names) + 0.4, (size + 0.3) * len(stacked) + 0.2),
+            squeeze=False,
+        )
+        for r, c in np.ndindex(stacked.shape[:2]):
+            axis = axes[r, c]
+            axis.imshow(stacked[r, c], cmap="gray", vmin=0, vmax=tops[c], interpolation="nearest")
+            above = f"{names[c]}\n{captions[r][c]}" if r == 0 else captions[r][c]
+            axis.set_title(above, fontsize=10, loc="center", pad=3)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for r, name in enumerate(drawn):
+            axes[r, 0].set_ylabel(name, fontsize=11)
+        finish(figure)
+    return drawn
+
+
+def show_attention(
+    matrices: Sequence[Any], titles: Sequence[str], numbers: bool = False, size: float = 3.1
+) -> list[np.ndarray]:
+    """Matrices whose rows say who listens to whom, side by side, on one colour scale from 0; returns them.
+
+    numbers: write each entry into its square; for small matrices.
+    """
+    arrays = [np.asarray(torch.as_tensor(m).detach(), dtype=float) for m in matrices]
+    if not arrays or len(arrays) != len(titles) or any(a.ndim != 2 for a in arrays):
+        raise ValueError("show_attention needs matrices of two dimensions and as many titles.")
+    top = max(a.max() for a in arrays)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(arrays),
+            figsize=(size * len(arrays) + 0.7, size + 0.1),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, array, title in zip(axes.flat, arrays, titles, strict=True):
+            picture = axis.imshow(array, cmap="cividis", vmin=0, vmax=top, interpolation="nearest")
+            axis.set_title(title, fontsize=11)
+            axis.set(xlabel="channel j, heard", ylabel="channel i, listening")
+            if len(array) <= 8:
+                axis.set(xticks=range(len(array)), yticks=range(len(array)))
+            if numbers:
+                for (i, j), value in np.ndenumerate(array):
+                    ink = "black" if value > 0.55 * top else "white"
+                    axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=10, color=ink)
+        if not numbers:
+            figure.colorbar(picture, ax=[*axes.flat], shrink=0.85, label="share of attention")
+        plt.show()
+        plt.close(figure)
+    return arrays
+
+
+def plot_costs(channels: Sequence[int], costs: dict[str, dict[str, Sequence[float]]]) -> dict[str, Any]:
+    """One panel for each kind of cost, a line for each gate over the number of channels, both axes
+    logarithmic; `costs[panel][gate]` are the numbers. Returns them as arrays."""
+    drawn = {
+        panel: {gate: np.asarray(values, dtype=float) for gate, values in lines.items()}
+        for panel, lines in costs.items()
+    }
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(drawn), figsize=(3.9 * len(drawn), 2.9), squeeze=False)
+        for axis, (panel, lines) in zip(axes.flat, drawn.items(), strict=True):
+            looks = zip((GREEN, FAKE, REAL, GREY), ("-", "--", "-.", ":"), "osD^", strict=True)
+            for (gate, values), (colour, dash, marker) in zip(lines.items(), looks, strict=False):
+                axis.plot(channels, values, color=colour, linestyle=dash, marker=marker, markersize=6)
+                axis.annotate(
+                    gate, (channels[-1], values[-1]), (7, 0), textcoords="offset points", va="center"
+                )
+            axis.set(xscale="log", yscale="log", xlabel="channels", title=panel)
+            axis.set_xticks(channels, [str(c) for c in channels])
+            axis.minorticks_off()
+            axis.set_xlim(channels[0] * 0.8, channels[-1] * 3.2)
+        finish(figure)
+    return drawn
