@@ -79,6 +79,7 @@ _HOME = {
     # the interactive pieces of the lessons
     "GradientChain": "widgets_attend",
     "ChannelAttentionExplorer": "widgets_attend",
+    "AttentionExplorer": "widgets_attend",
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
 }
@@ -121,7 +122,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
-    from .widgets_attend import ChannelAttentionExplorer, GradientChain
+    from .widgets_attend import AttentionExplorer, ChannelAttentionExplorer, GradientChain
     from .widgets_convolve import (
         ConvolutionArithmetic,
         KernelEditor,

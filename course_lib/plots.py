@@ -716,16 +716,23 @@ def show_channels(
 
 
 def show_attention(
-    matrices: Sequence[Any], titles: Sequence[str], numbers: bool = False, size: float = 3.1
+    matrices: Sequence[Any],
+    titles: Sequence[str],
+    numbers: bool = False,
+    size: float = 3.1,
+    label: str = "share of attention",
+    top: float | None = None,
 ) -> list[np.ndarray]:
     """Matrices whose rows say who listens to whom, side by side, on one colour scale from 0; returns them.
 
-    numbers: write each entry into its square; for small matrices.
+    numbers: write each entry into its square; for small matrices. top: where the scale ends; all above it
+    looks alike. label: what stands beside the scale.
     """
     arrays = [np.asarray(torch.as_tensor(m).detach(), dtype=float) for m in matrices]
     if not arrays or len(arrays) != len(titles) or any(a.ndim != 2 for a in arrays):
         raise ValueError("show_attention needs matrices of two dimensions and as many titles.")
-    top = max(a.max() for a in arrays)
+    end = "max" if top and any(a.max() > top for a in arrays) else "neither"
+    top = top or max(a.max() for a in arrays)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1,
@@ -745,7 +752,7 @@ def show_attention(
                     ink = "black" if value > 0.55 * top else "white"
                     axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=10, color=ink)
         if not numbers:
-            figure.colorbar(picture, ax=[*axes.flat], shrink=0.85, label="share of attention")
+            figure.colorbar(picture, ax=[*axes.flat], shrink=0.85, label=label, extend=end)
         plt.show()
         plt.close(figure)
     return arrays

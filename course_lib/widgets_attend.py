@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from collections.abc import Sequence
@@ -12,11 +13,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch.nn import functional
 
+from .checkpoints import load_checkpoint
+from .data import load
+from .errors import CourseError
 from .layers import GlobalChannelAttention, LocalChannelAttention
 from .plots import FAKE, GREEN, STYLE
+from .transforms import normalise
 from .widgets_convolve import grey_picture, light_png, sentence
 from .widgets_kit import (
     figure_png,
@@ -256,6 +261,7 @@ def gate_figure(
     pooled: np.ndarray,
     gates: dict[str, np.ndarray],
     matrix: np.ndarray | None = None,
+    tile: float = 1.75,
 ) -> Figure:
     """A row with the channels and what each pools to, and a row for each gate with the re-weighted channels.
 
@@ -266,7 +272,7 @@ def gate_figure(
     widths = [1] * len(names) + ([] if matrix is None else [1.35])
     tops = [1.7 * np.quantile(m, 0.99) + 1e-9 for m in maps]
     with plt.rc_context(STYLE):
-        size = (1.75 * sum(widths) + 0.5, 2.0 * rows)
+        size = (tile * sum(widths) + 0.5, (tile + 0.25) * rows)
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, width_ratios=widths)
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[])
@@ -493,5 +499,378 @@ def gate_sheet(grey: np.ndarray, usual: np.ndarray) -> bytes:
     """The static figure: the four channels, and what each of the three gates makes of them."""
     maps = channel_maps(grey)
     pooled = maps.mean((1, 2)) / usual
+    maps = maps[:, 15:-15, 15:-15] if min(maps.shape[1:]) > 60 else maps  # the middle: fewer bytes
     gates = {kind: gate_of(kind, {n: float(v) for n, v in GATES[kind].items()}, pooled)[0] for kind in GATES}
-    return light_png(gate_figure([*CHANNELS], maps, pooled, gates))
+    return light_png(gate_figure([*CHANNELS], maps, pooled, gates, tile=1.5))
+
+
+# ---- lesson 08: spatial attention ----
+
+STREAM_NAMES = ("identity", "local", "global")
+STEEP = 6.0  # the largest stream logit that a slider reaches, either way
+
+
+def attention_of(model: torch.nn.Module, face: torch.Tensor) -> dict[str, Any]:
+    """What the attention layer of a trained FaceNeSt does with one face, uint8 3×H×W; all for the four scales.
+
+    "features": the trunk's maps; "local", "global": place weights, 4×h×w; "matrix": 4×hw×grid², its rows sum
+    to 1.
+    """
+    layer = model.fusion.attention
+    with torch.no_grad():
+        features = model(normalise(face[None]), return_details=True)[1]["features"]
+        cells = model.fusion.cells(features)
+        maps = layer.maps(cells)
+        reduced = torch.relu(layer.reduce(cells))
+        grid = torch.nn.functional.adaptive_avg_pool2d(reduced, layer.gs.grid)
+        matrix = layer.gs.matrix(reduced.flatten(2).transpose(1, 2), grid.flatten(2).transpose(1, 2))
+    return {"features": features, "cells": cells, "maps": maps, "matrix": matrix,
+            "local": maps["ls"][:, 0], "global": maps["gs"][:, 0]}  # fmt: skip
+
+
+def mixed(
+    model: torch.nn.Module, seen: dict[str, Any], logits: Sequence[float]
+) -> tuple[torch.Tensor, float]:
+    """The bracket, 4×h×w (the mean over channels), and P(fake), with other stream logits than the trained."""
+    layer = model.fusion.attention
+    trained = layer.stream_logits.detach().clone()
+    with torch.no_grad():
+        layer.stream_logits.copy_(torch.as_tensor(logits, dtype=trained.dtype))
+        try:
+            bracket = layer.gate(seen["maps"], seen["cells"]).mean(dim=1)
+            logit = model.head(model.fusion(seen["features"])[0])
+        finally:
+            layer.stream_logits.copy_(trained)
+    return bracket, float(torch.sigmoid(logit))
+
+
+def attention_figure(
+    face: np.ndarray, scale: int, place: tuple[int, int], seen: dict[str, Any], bracket: torch.Tensor
+) -> Figure:
+    """Four panels for one place of one scale (from 1): whom it listens to; local, global weights; bracket."""
+    (row, column), i = place, scale - 1
+    height, width = seen["local"].shape[1:]
+    shares = 100 * seen["matrix"][i, row * width + column]
+    grid = round(len(shares) ** 0.5)
+    edges = (-0.5, width - 0.5, height - 0.5, -0.5)
+    panels = [
+        ("local weight", seen["local"][i], 0.0, 1.0),
+        ("global weight", seen["global"][i], 0.0, 1.0),
+        ("bracket", bracket[i], 0.0, 2.0),
+    ]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 4, figsize=(11.2, 3.2))
+        axes[0].imshow(face.mean(axis=2), cmap="gray", vmin=-80, vmax=255, extent=edges)
+        tint = np.zeros((grid, grid, 4))
+        tint[..., :3] = plt.matplotlib.colors.to_rgb(FAKE)
+        tint[..., 3] = np.clip(shares.reshape(grid, grid) / 40, 0.02, 0.75)
+        axes[0].imshow(tint, extent=edges, interpolation="nearest")
+        for cell, share in enumerate(shares.tolist()):
+            spot = ((cell % grid + 0.5) * width / grid - 0.5, (cell // grid + 0.5) * height / grid - 0.5)
+            axes[0].text(*spot, f"{share:.0f}", ha="center", va="center", fontsize=11, weight="bold",
+                         bbox={"facecolor": "white", "alpha": 0.75, "pad": 1, "lw": 0})  # fmt: skip
+        axes[0].set_title("listens to, in %", fontsize=11)
+        for axis, (name, values, low, high) in zip(axes[1:], panels, strict=True):
+            shown = axis.imshow(values, cmap="PuOr_r", vmin=low, vmax=high, interpolation="nearest")
+            axis.set_title(f"{name} here: {values[row, column]:.3f}", fontsize=11)
+            axis.set_xlabel(f"{values.min():.3f} to {values.max():.3f}", fontsize=10)
+            bar = figure.colorbar(shown, ax=axis, fraction=0.046, pad=0.03)
+            bar.ax.tick_params(labelsize=8)
+        for axis in axes:
+            frame = plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", lw=4)
+            axis.add_patch(frame)
+            axis.add_patch(plt.Rectangle(frame.get_xy(), 1, 1, fill=False, edgecolor="black", lw=1.6))
+            axis.set(xticks=[], yticks=[])
+        figure.tight_layout(pad=0.4)
+    return figure
+
+
+def framed_face(
+    face: np.ndarray, place: tuple[int, int], shape: tuple[int, int], zoom: int = 2
+) -> np.ndarray:
+    """The face, enlarged, with the chosen place framed in white and black."""
+    height, width = (side * zoom for side in face.shape[:2])
+    picture = Image.fromarray(face).resize((width, height), Image.Resampling.NEAREST)
+    (row, column), (rows, columns) = place, shape
+    box = (column * width // columns, row * height // rows,
+           (column + 1) * width // columns - 1, (row + 1) * height // rows - 1)  # fmt: skip
+    draw = ImageDraw.Draw(picture)
+    for grow, colour in ((2, "black"), (1, "white"), (0, "black")):
+        draw.rectangle((box[0] - grow, box[1] - grow, box[2] + grow, box[3] + grow), outline=colour)
+    return np.asarray(picture)
+
+
+class AttentionExplorer(ipw.VBox):
+    """Click a place of a face: whom does it listen to in a trained layer? Its weights; mix the streams.
+
+    faces: uint8 tensors 3×H×W with sides of at least 32, all of one size (a tensor N×3×H×W, or a list);
+    names: one for each. scale: 1 (finest) to 4; place: (row, column) of a cell of 8×8 pixels, from 0. What
+    cannot be used gets a sentence.
+    """
+
+    def __init__(
+        self, faces: Any = None, names: Any = None, checkpoint: str = "studio", scale: Any = 4,
+        place: Any = (7, 6),
+    ) -> None:  # fmt: skip
+        self.model = None
+        try:
+            self.faces, self.names = read_faces(faces, names)
+            model = load_checkpoint(checkpoint).model.eval()
+            if len(getattr(model.fusion.attention, "streams", [])) != 2 or None in (
+                model.fusion.attention.ls, model.fusion.attention.gs,
+            ):  # fmt: skip
+                raise ValueError(
+                    f"The checkpoint {str(checkpoint)[:30]!r} has no spatial attention to explore."
+                )
+        except (ValueError, TypeError, AttributeError, CourseError) as error:
+            super().__init__([ipw.HTML(f'<div role="status">{html.escape(str(error))}</div>')])
+            return
+        self.model, self._cache = model, {}
+        self.trained = model.fusion.attention.stream_logits.detach().tolist()
+        self.shape = tuple(-(-side // 8) for side in self.faces.shape[2:])
+        wrong = []
+        try:
+            scale = int(read_whole(scale, "scale", 1, 4))
+        except ValueError as error:
+            wrong.append(f"{error} It begins at scale 4 instead.")
+            scale = 4
+        try:
+            row, column = self._read(place)
+        except ValueError as error:
+            row, column = (side // 2 for side in self.shape)
+            wrong.append(f"{error} It begins at {row}, {column} instead.")
+        self._build(scale, row, column)
+        self._redraw()
+        self._say(*wrong)
+
+    def _build(self, scale: int, row: int, column: int) -> None:
+        style, wide = {"description_width": "90px"}, ipw.Layout(width="340px", max_width="100%")
+        self.face = ipw.Dropdown(
+            options=[(name, i) for i, name in enumerate(self.names)],
+            description="face",
+            style=style,
+            layout=wide,
+        )
+        self.scale = ipw.Dropdown(
+            options=[("1 (finest)", 1), ("2", 2), ("3", 3), ("4 (coarsest)", 4)],
+            value=scale, description="scale", style=style, layout=wide,
+        )  # fmt: skip
+        sliders = [
+            ipw.IntSlider(
+                value=value, min=0, max=side - 1, description=name, readout=False, style=style, layout=wide
+            )
+            for name, value, side in zip(("row", "column"), (row, column), self.shape, strict=True)
+        ]
+        self.row, self.column = sliders
+        self.place = ipw.Text(
+            f"{row}, {column}", description="row, column", continuous_update=False, style=style,
+            layout=ipw.Layout(width="190px"),
+        )  # fmt: skip
+        self.place.add_class("course-place")
+        self.logits = {
+            name: ipw.FloatSlider(
+                value=value, min=-STEEP, max=STEEP, step=0.1, description=name, readout=False, style=style,
+                continuous_update=False, layout=wide,
+            )
+            for name, value in zip(STREAM_NAMES, self.trained, strict=True)
+        }  # fmt: skip
+        self.reset = ipw.Button(description="mix as trained")
+        self.reset.on_click(lambda _: self.as_trained())
+        self.message, self.words, self.mix_words = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self.portrait, self.picture = ipw.HTML(), picture_widget(b"", "")
+        wrap = ipw.Layout(flex_flow="row wrap", grid_gap="16px")
+        choose = ipw.VBox([self.face, self.scale, *sliders, self.place, self.message, self.words],
+                          layout=ipw.Layout(max_width="560px"))  # fmt: skip
+        mix = ipw.VBox([ipw.HTML("<b>Stream logits</b>"), *self.logits.values(), self.reset])
+        super().__init__(
+            [
+                ipw.HBox([self.portrait, choose], layout=wrap),
+                self.picture,
+                ipw.HBox([mix, self.mix_words], layout=wrap),
+                keep_keys("course-attention"),
+            ]
+        )
+        self.add_class("course-attention")
+        for control in (self.face, self.scale):
+            control.observe(self._redraw, names="value")
+        for slider in sliders:
+            slider.observe(self._slid, names="value")
+        self.place.observe(self._typed, names="value")
+        for slider in self.logits.values():
+            slider.observe(self._redraw, names="value")
+
+    def _read(self, given: Any) -> tuple[int, int]:
+        """(row, column) from text such as "7, 6" or a pair; ValueError with a sentence if it is none."""
+        parts = given.replace(";", ",").split(",") if isinstance(given, str) else given
+        if not isinstance(parts, (list, tuple)) or len(parts) != 2:
+            raise ValueError(f"The place is {str(given)[:20]!r}; give a row and a column, such as 7, 6.")
+        names = ("row", "column")
+        return tuple(
+            int(read_whole(part, name, 0, side - 1))
+            for part, name, side in zip(parts, names, self.shape, strict=True)
+        )
+
+    def _say(self, *lines: str) -> None:
+        notes = "".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in lines)
+        self.message.value = f'<div role="status">{notes}</div>' if notes else ""
+
+    def _typed(self, _: Any = None) -> None:
+        try:
+            row, column = self._read(self.place.value)
+        except ValueError as error:
+            self._say(f"{error} The place is still {self.row.value}, {self.column.value}.")
+            return
+        self._say()
+        self._move(row, column)
+
+    def _slid(self, _: Any = None) -> None:
+        self._move(self.row.value, self.column.value)
+
+    def _move(self, row: int, column: int) -> None:
+        """To another place, with one redrawing."""
+        if getattr(self, "_moving", False):
+            return
+        self._moving = True
+        try:
+            self.row.value, self.column.value = row, column
+            self.place.value = f"{row}, {column}"
+        finally:
+            self._moving = False
+        self._say()
+        self._redraw()
+
+    def as_trained(self) -> None:
+        """Put the mixing weights back to what training found."""
+        for slider, value in zip(self.logits.values(), self.trained, strict=True):
+            slider.value = value
+
+    @property
+    def weights(self) -> list[float]:
+        """The mixing weights of identity, local and global stream: the softmax of the logits."""
+        given = [slider.value for slider in self.logits.values()]
+        # a slider moves in steps of 0.1: until one is moved, the trained numbers themselves
+        near = all(abs(a - b) < 0.05 + 1e-9 for a, b in zip(given, self.trained, strict=True))
+        return torch.softmax(torch.tensor(self.trained if near else given), dim=0).tolist()
+
+    def seen(self) -> dict[str, Any]:
+        """What the trained layer does with the chosen face (see `attention_of`)."""
+        i = self.face.value
+        if i not in self._cache:
+            self._cache[i] = attention_of(self.model, self.faces[i])
+        return self._cache[i]
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows: shares over the grid in percent, weights at the place, bracket, P(fake)."""
+        i, row, column, seen = self.scale.value - 1, self.row.value, self.column.value, self.seen()
+        bracket, p = mixed(self.model, seen, np.log(self.weights))
+        return {
+            "shares": (100 * seen["matrix"][i, row * self.shape[1] + column]).tolist(),
+            "local": float(seen["local"][i, row, column]),
+            "global": float(seen["global"][i, row, column]),
+            "bracket": float(bracket[i, row, column]),
+            "p_fake": p,
+            "p_trained": mixed(self.model, seen, self.trained)[1],
+            "map": bracket,
+        }
+
+    def _picture(self, state: dict[str, Any]) -> bytes:
+        face = self.faces[self.face.value].permute(1, 2, 0).numpy()
+        place = self.row.value, self.column.value
+        return figure_png(attention_figure(face, self.scale.value, place, self.seen(), state["map"]))
+
+    def show(self) -> None:
+        """Display it, with a static figure of the chosen place where widgets do not render."""
+        if self.model is None:
+            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), "Nothing to explore.")
+        else:
+            words = "An explorer of the attention layer; the picture shows one place of one face."
+            show_with_picture(self, self._picture(self.state()), words)
+
+    def _redraw(self, _: Any = None) -> None:
+        if getattr(self, "_moving", False):
+            return
+        state, row, column = self.state(), self.row.value, self.column.value
+        shares, name = state["shares"], self.names[self.face.value]
+        grid, best = round(len(shares) ** 0.5), int(np.argmax(shares))
+        face = framed_face(self.faces[self.face.value].permute(1, 2, 0).numpy(), (row, column), self.shape)
+        self.portrait.value = clickable(
+            face, f"The face {name!r}; row {row}, column {column} is framed.", self.shape
+        )
+        even = 100 / len(shares)
+        where = f"row {best // grid}, column {best % grid} of the {grid}×{grid} cells"
+        likes = (
+            "It listens to all cells almost alike"
+            if max(shares) - min(shares) < 1
+            else f"It listens most to {where}"
+        )
+        self.words.value = (
+            f'<div style="line-height:1.5">Click the face, or move the sliders (counted from 0). '
+            f"Scale {self.scale.value}, place {row}, {column}: {likes} ({max(shares):.1f} %; if it did not "
+            f"choose, {even:.1f} %).</div>"
+        )
+        w = self.weights
+        changed = (
+            " (as trained)" if np.allclose(w, torch.softmax(torch.tensor(self.trained), 0).tolist()) else ""
+        )
+        self.mix_words.value = (
+            f'<div style="line-height:1.6">mixing weights{changed}: identity <b>{w[0]:.2f}</b>, '
+            f"local <b>{w[1]:.2f}</b>, global <b>{w[2]:.2f}</b><br>"
+            f"bracket here: <b>{state['bracket']:.3f}</b> (mean over channels)<br>"
+            f"P(fake): <b>{state['p_fake']:.4f}</b>; as trained {state['p_trained']:.4f}</div>"
+        )
+        png = self._picture(state)
+        percent = ", ".join(f"{share:.0f}" for share in shares)
+        alt = (
+            f"Scale {self.scale.value}, row {row}, column {column}. Listens to the {grid} by {grid} cells "
+            f"with {percent} percent. Local weight {state['local']:.3f}, "
+            f"global weight {state['global']:.3f}, bracket {state['bracket']:.3f}. Beside it the maps of all places."
+        )
+        set_picture(self.picture, png, alt, Image.open(io.BytesIO(png)).width)
+
+
+def clickable(face: np.ndarray, words: str, shape: tuple[int, int]) -> str:
+    """The face as HTML; a click writes "row, column" into the field beside it, as typing would."""
+    data = base64.b64encode(picture_png(face, max(face.shape))).decode()
+    rows, columns = shape
+    script = (
+        "var g=this.closest('.course-attention'),t=g&amp;&amp;g.querySelector('.course-place input');"
+        "if(t){var b=this.getBoundingClientRect(),"
+        f"r=Math.min({rows - 1},Math.max(0,Math.floor((event.clientY-b.top)/b.height*{rows}))),"
+        f"c=Math.min({columns - 1},Math.max(0,Math.floor((event.clientX-b.left)/b.width*{columns})));"
+        "t.value=r+', '+c;t.dispatchEvent(new Event('input',{bubbles:true}));"
+        "t.dispatchEvent(new Event('change',{bubbles:true}))}"
+    )
+    return (
+        f'<img src="data:image/png;base64,{data}" alt="{html.escape(words, quote=True)}" onclick="{script}" '
+        f'style="width:{face.shape[1]}px;max-width:100%;cursor:crosshair;image-rendering:pixelated">'
+    )
+
+
+def read_whole(given: Any, what: str, low: int, high: int) -> float:
+    """A whole number in range; ValueError with a sentence if it is none."""
+    value = read_number(given, what, low, high)
+    if value != int(value):
+        raise ValueError(f"{what} is {value:g}, which is not a whole number.")
+    return value
+
+
+def read_faces(faces: Any, names: Any) -> tuple[torch.Tensor, list[str]]:
+    """Faces as one uint8 tensor N×3×H×W, and a name for each; ValueError with a sentence if they are none."""
+    if faces is None:
+        valid = load("studio").valid
+        faces = [valid.uint8(int(np.flatnonzero(valid.labels == label)[0])) for label in (0, 1)]
+        names = ["a real one", "a fake"] if names is None else names
+    if isinstance(faces, torch.Tensor) and faces.ndim == 3:
+        faces = [faces]
+    usable = isinstance(faces, (torch.Tensor, list, tuple)) and len(faces) > 0
+    if not usable or not all(
+        isinstance(f, torch.Tensor) and f.ndim == 3 and f.shape[0] == 3 and f.dtype == torch.uint8
+        for f in faces
+    ):
+        raise ValueError("The faces are to be uint8 tensors of shape (3, height, width), at least one.")
+    if len({tuple(f.shape) for f in faces}) > 1 or min(faces[0].shape[1:]) < 32:
+        raise ValueError("The faces are to be of one size, with sides of at least 32 pixels.")
+    names = [f"face {i}" for i in range(len(faces))] if names is None else names
+    if isinstance(names, str) or not isinstance(names, (list, tuple)) or len(names) != len(faces):
+        raise ValueError(f"The names are to be a list of {len(faces)}, one for each face.")
+    return torch.stack(list(faces)), [str(name) for name in names]
