@@ -1,6 +1,6 @@
 """FaceNeSt, twice: `facenest()` is the detector of this course, `facenest_reference()` the published layout.
 
-Both look at a face at four scales, refine each with `GLCSAttention`, and fuse the four with learned weights.
+Both look at a face at four scales, refine them with `GLCSAttention`, and fuse the four with learned weights.
 Ours answers with one logit, of *fake*; the reference keeps the two logits it was published with.
 """
 
@@ -20,6 +20,7 @@ from .layers import (
     BRANCHES,
     FUSION_MODES,
     AdaptivelyWeightedMultiScaleAttention,
+    GLCSAttention,
     ResidualBlock,
     require_feature_map,
 )
@@ -40,7 +41,8 @@ class FaceNeStConfig:
         `high_pass`; False shows it the picture.
     stem_stride: 1 keeps every pixel; 2 or 4 throws fine evidence away and is 4 or 16 times cheaper.
     residual: False builds plain blocks without shortcuts.
-    branches: attention maps that are on, any of "lc", "gc", "ls", "gs"; () switches attention off.
+    attend: scales whose blocks hold a `GLCSAttention`, 0 the finest, 3 the coarsest; () switches it off.
+    branches: attention maps that are on, any of "lc", "gc", "ls", "gs"; () switches it off, too.
     reduced, grid: channels and key grid of the spatial attention, see `GLCSAttention`.
     fusion: "dynamic", "softmax", "static" or "none", see `AdaptivelyWeightedMultiScaleAttention`.
     fusion_width: length of the vector that stands for each scale.
@@ -52,16 +54,17 @@ class FaceNeStConfig:
     high_pass: bool = True
     stem_stride: int = 1
     residual: bool = True
+    attend: tuple[int, ...] = (2, 3)
     branches: tuple[str, ...] = BRANCHES
     reduced: int = 8
     grid: int = 4
     fusion: str = "dynamic"
-    fusion_width: int = 64
+    fusion_width: int = 32
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         # JSON turns tuples into lists; turn them back, so that a saved config equals the one that made it.
-        for name in ("depths", "branches"):
+        for name in ("depths", "attend", "branches"):
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
                 raise ModelInputError(
@@ -82,6 +85,10 @@ class FaceNeStConfig:
                 raise ModelInputError(f"facenest({name}={value!r}): give True or False.")
         if self.stem_stride not in (1, 2, 4):
             raise ModelInputError(f"facenest(stem_stride={self.stem_stride!r}): choose 1, 2 or 4.")
+        if any(isinstance(i, bool) or i not in (0, 1, 2, 3) for i in self.attend):
+            raise ModelInputError(
+                f"facenest(attend={self.attend!r}): name scales by their numbers, 0 (finest) to 3 (coarsest)."
+            )
         unknown = [name for name in self.branches if name not in BRANCHES]
         if unknown:
             raise ModelInputError(
@@ -137,18 +144,18 @@ class FaceNeSt(nn.Module):
     Images are floats, normalised by `(x / 255 - 0.5) / 0.25` to about -2..2, of any height and width from 32
     up: the network is convolutional throughout, so it trains on crops and judges whole images.
 
-    A stem, four stages of residual blocks (four scales), attention and fusion over the four, a head. The
-    trunk never sees the attention, only the fusion does, as in the published layout.
+    A stem, four stages of residual blocks (four scales) with attention in the coarser ones, a fusion over the
+    four, a head.
 
-    With `return_details=True` it returns `(logit, details)`. S is the side of one cell: 8 pixels times
-    `stem_stride`; h = ceil(H / S), w = ceil(W / S).
+    With `return_details=True` it returns `(logit, details)`. At scale i a cell is `stem_stride` * 2^i
+    pixels wide; h and w are the image's sides divided by that, rounded up.
 
     - details["scale_weights"]: B x 4, how much each scale counted, finest first
     - details["maps"]: four tensors B x h x w in [0, 1], what spatial attention asked for at each scale: the
-      mean of its local and its global map. 0.5 is "no opinion", and is what a scale without spatial attention
-      shows
+      mean of the local and the global map of its last block. 0.5 is "no opinion", and is what a scale
+      without spatial attention shows
     - details["local_maps"], details["global_maps"]: the two apart, each four tensors or None
-    - details["features"]: the four feature maps of the trunk, B x C_i x H_i x W_i
+    - details["features"]: the four feature maps of the trunk, B x C_i x h x w
     """
 
     def __init__(self, config: FaceNeStConfig | None = None) -> None:
@@ -169,12 +176,16 @@ class FaceNeSt(nn.Module):
             for j in range(depth):
                 # The first block of each stage but the first halves the side.
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(ResidualBlock(channels, width, stride, config.residual))
+                attention = None
+                if i in config.attend and config.branches:
+                    attention = GLCSAttention(width, config.branches, config.reduced, config.grid)
+                block = ResidualBlock(channels, width, stride, config.residual, attention)
+                # At 24 blocks it helps to begin as the identity (lesson 06); at four it costs updates.
+                nn.init.ones_(block.bn2.weight)
+                blocks.append(block)
                 channels = width
             self.stages.append(nn.Sequential(*blocks))
-        self.fusion = AdaptivelyWeightedMultiScaleAttention(
-            widths, config.fusion_width, config.fusion, config.branches, config.reduced, config.grid
-        )
+        self.fusion = AdaptivelyWeightedMultiScaleAttention(widths, config.fusion_width, config.fusion)
         self.head = nn.Sequential(
             nn.BatchNorm1d(config.fusion_width),
             nn.ReLU(inplace=True),
@@ -187,11 +198,13 @@ class FaceNeSt(nn.Module):
         if self.config.high_pass:
             x = high_pass(x)
         x = self.stem(x)
-        features = []
+        features, maps = [], []
         for stage in self.stages:
-            x = stage(x)
+            for block in stage:
+                x, found = block(x, return_maps=True)
             features.append(x)
-        fused, scale_weights, maps = self.fusion(features, return_maps=True)
+            maps.append(found)
+        fused, scale_weights = self.fusion(features)
         logit = self.head(fused).squeeze(-1)
         if not return_details:
             return logit
@@ -213,22 +226,14 @@ class FaceNeSt(nn.Module):
             )
 
 
-def place_maps(features: list[Tensor], maps: dict[str, Tensor]) -> dict[str, list[Tensor | None]]:
-    """The place maps of the fusion, taken apart by scale: B x h x w each (see `FaceNeSt`)."""
-    scales, last = len(features), features[-1]
-    batch = last.shape[0]
-
-    def by_scale(name: str) -> list[Tensor | None]:
-        if name not in maps:
-            return [None] * scales
-        found = list(maps[name].squeeze(1).split(batch))
-        return [None] * (scales - len(found)) + found  # with fusion="none" there is only the last scale's
-
-    local, wide = by_scale("ls"), by_scale("gs")
+def place_maps(features: list[Tensor], maps: list[dict[str, Tensor]]) -> dict[str, list[Tensor | None]]:
+    """The place maps of each scale's attention, B x h x w each (see `FaceNeSt`)."""
+    local = [found["ls"].squeeze(1) if "ls" in found else None for found in maps]
+    wide = [found["gs"].squeeze(1) if "gs" in found else None for found in maps]
     mean = []
-    for pair in zip(local, wide, strict=True):
+    for x, *pair in zip(features, local, wide, strict=True):
         on = [m for m in pair if m is not None]
-        mean.append(sum(on) / len(on) if on else torch.full_like(last[:, 0], 0.5))
+        mean.append(sum(on) / len(on) if on else torch.full_like(x[:, 0], 0.5))
     return {"maps": mean, "local_maps": local, "global_maps": wide}
 
 

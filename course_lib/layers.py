@@ -55,27 +55,43 @@ class ResidualBlock(nn.Module):
     before its 1x1 convolution, so that no pixel is skipped (ResNet-D, He et al. 2019, arXiv 1812.01187). The
     last batch norm starts at zero, so a fresh block passes its shortcut on unchanged (Goyal et al. 2017,
     arXiv 1706.02677). `residual=False` leaves the shortcut out: the plain network of lesson 06.
+
+    `attention`, a `GLCSAttention(out_channels)`, weighs what the two convolutions found, before the shortcut
+    is added (the place that Hu et al. 2018, arXiv 1709.01507, gave it). `return_maps=True` returns
+    (output, its maps by name); without attention there are none.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        residual: bool = True,
+        attention: GLCSAttention | None = None,
+    ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        self.attention = attention
         self.shortcut: nn.Module | None = None
         if residual:
             nn.init.zeros_(self.bn2.weight)
             self.shortcut = make_shortcut(in_channels, out_channels, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, return_maps: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         require_feature_map(x, self.in_channels, "ResidualBlock")
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
+        maps: dict[str, Tensor] = {}
+        if self.attention is not None:
+            out, maps = self.attention(out, return_maps=True)
         if self.shortcut is not None:
             out = out + self.shortcut(x)
-        return F.relu(out, inplace=True)
+        out = F.relu(out, inplace=True)
+        return (out, maps) if return_maps else out
 
 
 def make_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -257,32 +273,20 @@ class GLCSAttention(nn.Module):
 class AdaptivelyWeightedMultiScaleAttention(nn.Module):
     """Feature maps in, one vector out: list of B x C_i x H_i x W_i -> (B x width, weights B x scales).
 
-    `features` come finest first, each half the side of the one before (rounded up). Then, in four steps:
+    Three steps:
 
-    1. cells: each scale is averaged down to the places of the last one, and projected to `width` channels;
-    2. attention: one `GLCSAttention` refines them all, one after another, with the same weights;
-    3. vectors: the mean and the maximum over all places, and a linear layer, make one vector of each scale;
-    4. fusion: the vectors are weighted and added. `mode` says where the weights come from:
+    1. vectors: the mean of each scale over all its places, and a linear layer to a common `width`;
+    2. weights: one number for each scale; `mode` says where they come from;
+    3. fusion: the vectors, weighted and added.
 
-    - "dynamic": softmax(MLP(all vectors)): they depend on the image (as in SKNet, Li et al. 2019, arXiv
-      1903.06586, and ASFF, Liu et al. 2019, arXiv 1911.09516)
+    - "dynamic": softmax(MLP(all vectors)): the weights depend on the image (as in SKNet, Li et al. 2019,
+      arXiv 1903.06586, and ASFF, Liu et al. 2019, arXiv 1911.09516)
     - "softmax": one learned softmax, the same for all images
     - "static": free numbers, starting at 1/scales, as in the published layout; they need not sum to 1
     - "none": the last scale alone, as in an ordinary network; weights (0, ..., 0, 1)
-
-    Attention on cells instead of pixels costs next to nothing, and one layer for all scales is four times as
-    cheap as one for each: at this size the price of a layer is the number of its operations.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        width: int = 64,
-        mode: str = "dynamic",
-        branches: Sequence[str] = BRANCHES,
-        reduced: int = 8,
-        grid: int = 4,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], width: int = 32, mode: str = "dynamic") -> None:
         super().__init__()
         if mode not in FUSION_MODES:
             raise ModelInputError(
@@ -292,14 +296,9 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         self.mode = mode
         scales = len(self.channels)
         used = self.channels if mode != "none" else self.channels[-1:]
-        self.project = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in used)
-        self.attention = GLCSAttention(width, branches, reduced, grid)
-        self.to_vector = nn.Linear(2 * width, width)
+        self.project = nn.ModuleList(nn.Linear(c, width) for c in used)
         if mode == "dynamic":
-            hidden = max(1, width // 2)
-            self.score = nn.Sequential(
-                nn.Linear(scales * width, hidden), nn.ReLU(), nn.Linear(hidden, scales)
-            )
+            self.score = nn.Sequential(nn.Linear(scales * width, width), nn.ReLU(), nn.Linear(width, scales))
             # The last layer starts at zero: every scale begins with the weight 1/scales.
             nn.init.zeros_(self.score[-1].weight)
             nn.init.zeros_(self.score[-1].bias)
@@ -308,19 +307,6 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         elif mode == "static":
             self.weights = nn.Parameter(torch.full((scales,), 1 / scales))
 
-    def cells(self, features: Sequence[Tensor]) -> Tensor:
-        """List of B x C_i x H_i x W_i -> scales*B x width x h x w: every scale at the places of the last one.
-
-        The scales follow one another along the batch, so that the layers after this one see one long batch.
-        """
-        cells = []
-        for i, (x, project) in enumerate(zip(features, self.project, strict=True)):
-            side = 2 ** (len(features) - 1 - i)
-            if side > 1:
-                x = F.avg_pool2d(x, side, ceil_mode=True, count_include_pad=False)
-            cells.append(project(x))
-        return torch.cat(cells)
-
     def scale_weights(self, vectors: Tensor) -> Tensor:
         """B x scales x width -> B x scales. Not for the mode "none", which has one scale and no choice."""
         if self.mode == "dynamic":
@@ -328,28 +314,19 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         weights = self.weights if self.mode == "static" else torch.softmax(self.logits, dim=0)
         return weights.expand(vectors.shape[0], -1)
 
-    def forward(
-        self, features: Sequence[Tensor], return_maps: bool = False
-    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """With `return_maps`, a third result holds the attention maps, scales*B x ... each, finest first."""
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         self.check_input(features)
-        batch = features[0].shape[0]
         if self.mode == "none":
-            features = features[-1:]
-        refined, maps = self.attention(self.cells(features), return_maps=True)
-        vectors = self.to_vector(mean_and_max(refined))  # scales*B x width
-        vectors = vectors.unflatten(0, (len(features), batch)).transpose(0, 1)  # B x scales x width
-        if self.mode == "none":
-            scale = torch.arange(len(self.channels), device=vectors.device)
-            weights = (scale == scale[-1]).to(vectors.dtype).expand(batch, -1)
-            fused = vectors[:, 0]
-        else:
-            weights = self.scale_weights(vectors)
-            fused = (weights.unsqueeze(-1) * vectors).sum(dim=1)
-        return (fused, weights, maps) if return_maps else (fused, weights)
+            last = self.project[0](features[-1].mean(dim=(2, 3)))
+            weights = F.one_hot(torch.tensor(len(features) - 1, device=last.device), len(features))
+            return last, weights.to(last.dtype).expand(last.shape[0], -1)
+        vectors = [project(x.mean(dim=(2, 3))) for project, x in zip(self.project, features, strict=True)]
+        stacked = torch.stack(vectors, dim=1)  # B x scales x width
+        weights = self.scale_weights(stacked)
+        return (weights.unsqueeze(-1) * stacked).sum(dim=1), weights
 
     def check_input(self, features: Sequence[Tensor]) -> None:
-        """Raise `ModelInputError` unless there is one map a scale, with its channels and half the side."""
+        """Raise `ModelInputError` unless there is one feature map a scale, each with its channels."""
         name = "AdaptivelyWeightedMultiScaleAttention"
         if len(features) != len(self.channels):
             raise ModelInputError(
@@ -358,15 +335,3 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
             )
         for x, channels in zip(features, self.channels, strict=True):
             require_feature_map(x, channels, name)
-        for fine, coarse in zip(features, features[1:], strict=False):
-            if any(b != (a + 1) // 2 for a, b in zip(fine.shape[2:], coarse.shape[2:], strict=True)):
-                raise ModelInputError(
-                    f"{name} got sides {tuple(fine.shape[2:])}, then {tuple(coarse.shape[2:])}; each map "
-                    f"must have half the side of the one before, rounded up, the finest first."
-                )
-
-
-def mean_and_max(x: Tensor) -> Tensor:
-    """B x C x H x W -> B x 2C: the mean and the maximum of each channel over all places."""
-    # adaptive_max_pool2d, because on a CPU its gradient is nine times as fast as that of `x.amax`.
-    return torch.cat([x.mean(dim=(2, 3)), F.adaptive_max_pool2d(x, 1).flatten(1)], dim=1)
