@@ -29,6 +29,8 @@ from course_lib.facenest import (
 ABLATIONS = {
     "default": {},
     "attention off": {"branches": ()},
+    "attention off, said otherwise": {"attend": ()},
+    "attention everywhere": {"attend": (0, 1, 2, 3)},
     "channel only": {"branches": ("lc", "gc")},
     "spatial only": {"branches": ("ls", "gs")},
     "local only": {"branches": ("lc", "ls")},
@@ -211,11 +213,34 @@ def test_details():
     logit, details = model(x, return_details=True)
     assert torch.equal(logit, model(x))
     assert torch.allclose(details["scale_weights"].sum(dim=1), torch.ones(2))
-    for name in ("maps", "local_maps", "global_maps"):
-        assert [tuple(m.shape) for m in details[name]] == [(2, 8, 6)] * 4
-        assert all(0 <= m.min() and m.max() <= 1 for m in details[name])
-    for mean, local, wide in zip(details["maps"], details["local_maps"], details["global_maps"], strict=True):
+    sides = [(2, 64, 48), (2, 32, 24), (2, 16, 12), (2, 8, 6)]
+    assert [tuple(m.shape) for m in details["maps"]] == sides
+    assert [tuple(f[:, 0].shape) for f in details["features"]] == sides
+    assert details["local_maps"][:2] == details["global_maps"][:2] == [None, None]
+    assert all((m == 0.5).all() for m in details["maps"][:2])
+    for mean, local, wide in list(
+        zip(details["maps"], details["local_maps"], details["global_maps"], strict=True)
+    )[2:]:
         assert torch.allclose(mean, (local + wide) / 2)
+        assert 0 <= mean.min() < mean.max() <= 1
+
+
+def test_the_maps_are_those_of_the_last_block_of_each_scale():
+    model = small(depths=(1, 1, 2, 1))
+    seen = []
+    hook = model.stages[2][1].attention.register_forward_hook(lambda *args: seen.append(args[2][1]))
+    _, details = model(torch.randn(2, 3, 40, 40), return_details=True)
+    hook.remove()
+    assert torch.equal(details["local_maps"][2], seen[0]["ls"][:, 0])
+
+
+def test_attention_sits_where_it_was_asked_for():
+    where = [[block.attention is not None for block in stage] for stage in facenest(**SMALL).stages]
+    assert where == [[False], [False], [True], [True]]
+    model = facenest(**SMALL, attend=(0,), depths=(2, 1, 1, 1))
+    where = [[block.attention is not None for block in stage] for stage in model.stages]
+    assert where == [[True, True], [False], [False], [False]]
+    assert all(block.bn2.weight.eq(1).all() for stage in model.stages for block in stage)
 
 
 def test_maps_of_a_fresh_network_have_no_opinion():
@@ -226,7 +251,8 @@ def test_maps_of_a_fresh_network_have_no_opinion():
 def test_maps_without_spatial_attention_are_flat():
     _, details = small(branches=("lc",))(torch.randn(1, 3, 64, 48), return_details=True)
     assert details["local_maps"] == details["global_maps"] == [None] * 4
-    assert all(m.shape == (1, 8, 6) and (m == 0.5).all() for m in details["maps"])
+    assert [tuple(m.shape) for m in details["maps"]] == [(1, 64, 48), (1, 32, 24), (1, 16, 12), (1, 8, 6)]
+    assert all((m == 0.5).all() for m in details["maps"])
 
 
 @settings(max_examples=20, deadline=None)
@@ -277,10 +303,11 @@ def test_bfloat16_autocast_is_finite_and_close():
 def test_gradient_through_the_whole_network():
     model = small().double()
     x = torch.randn(1, 3, 32, 32, dtype=torch.double)
-    bias = model.fusion.attention.reduce.bias.detach().clone().requires_grad_()
+    name = "stages.3.0.attention.reduce.bias"
+    bias = model.get_parameter(name).detach().clone().requires_grad_()
 
     def logit(bias):
-        return torch.func.functional_call(model, {"fusion.attention.reduce.bias": bias}, (x,))
+        return torch.func.functional_call(model, {name: bias}, (x,))
 
     assert torch.autograd.gradcheck(logit, (bias,), atol=1e-5)
 
@@ -329,7 +356,7 @@ def test_everything_lands_on_cuda():
         logit, details = model(x, return_details=True)
         tensors = [*model.parameters(), *model.buffers(), logit, details["scale_weights"]]
         for name in ("maps", "local_maps", "global_maps", "features"):
-            tensors += details[name]
+            tensors += [t for t in details[name] if t is not None]
         assert {t.device.type for t in tensors} == {"cuda"}
 
 
@@ -399,6 +426,9 @@ def test_one_image_in_training_is_refused():
         ({"high_pass": "no"}, "give True or False"),
         ({"branches": ("lc", "zz")}, "no branch 'zz'"),
         ({"branches": "lc"}, "give a list or tuple"),
+        ({"attend": (4,)}, "name scales by their numbers"),
+        ({"attend": (True,)}, "name scales by their numbers"),
+        ({"attend": 2}, "give a list or tuple"),
         ({"fusion": "sum"}, "fusion='sum'"),
         ({"dropout": 1.0}, "dropout=1.0"),
     ],

@@ -18,7 +18,6 @@ from course_lib.layers import (
     LocalChannelAttention,
     LocalSpatialAttention,
     ResidualBlock,
-    mean_and_max,
 )
 
 PAIRS = [("lc", "gc"), ("ls", "gs"), ("lc", "ls"), ("gc", "gs")]
@@ -56,6 +55,19 @@ def test_the_shortcut_averages_neighbours_before_it_projects():
     x = torch.tensor([[1.0, 3.0], [5.0, 7.0]]).view(1, 1, 2, 2)
     expected = torch.tensor([4.0, 0.0]).view(1, 2, 1, 1)  # the mean, and ReLU of minus the mean
     assert torch.allclose(block(x), expected, atol=1e-4)
+
+
+def test_attention_weighs_what_the_convolutions_found_and_not_the_shortcut():
+    block = shake(ResidualBlock(4, 4, attention=GLCSAttention(4, reduced=3))).eval()
+    x = torch.randn(2, 4, 9, 7)
+    found = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(x)))))
+    weighed, maps = block.attention(found, return_maps=True)
+    out, seen = block(x, return_maps=True)
+    assert torch.allclose(out, torch.relu(weighed + x), atol=1e-5)
+    assert torch.equal(block(x), out)
+    assert seen.keys() == maps.keys() and all(torch.equal(seen[name], maps[name]) for name in maps)
+    assert not torch.allclose(weighed, found)
+    assert ResidualBlock(4, 4)(x, return_maps=True)[1] == {}
 
 
 # ------------------------------------------------------------------------------ the four attentions, by hand
@@ -175,18 +187,16 @@ def four_scales(batch: int = 3) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("mode", FUSION_MODES)
-def test_fusion_is_the_four_steps_in_its_docstring(mode):
+def test_fusion_is_the_three_steps_in_its_docstring(mode):
     layer = shake(AdaptivelyWeightedMultiScaleAttention([4, 8, 16, 32], width=6, mode=mode))
     features = four_scales()
-    fused, weights, maps = layer(features, return_maps=True)
+    fused, weights = layer(features)
     assert fused.shape == (3, 6) and weights.shape == (3, 4)
     used = features if mode != "none" else features[-1:]
-    vectors = []
-    for project, f in zip(layer.project, used, strict=True):
-        while f.shape[2:] != (2, 3):  # halve and halve again
-            f = torch.nn.functional.avg_pool2d(f, 2)
-        vectors.append(layer.to_vector(mean_and_max(layer.attention(project(f)))))
-    assert maps["ls"].shape == (3 * len(used), 1, 2, 3)
+    vectors = [
+        f.mean(dim=(2, 3)) @ project.weight.T + project.bias
+        for project, f in zip(layer.project, used, strict=True)
+    ]
     if mode == "none":
         assert weights.tolist() == [[0, 0, 0, 1]] * 3
         assert torch.allclose(fused, vectors[0], atol=1e-5)
@@ -204,11 +214,6 @@ def test_fresh_fusion_weighs_all_scales_alike(mode):
     layer = AdaptivelyWeightedMultiScaleAttention([4, 8, 16, 32], width=6, mode=mode)
     _, weights = layer(four_scales())
     assert torch.allclose(weights, torch.full((3, 4), 0.25))
-
-
-def test_mean_and_max():
-    x = torch.tensor([[1.0, 2.0], [3.0, 6.0]]).view(1, 1, 2, 2)
-    assert mean_and_max(x).tolist() == [[3.0, 6.0]]
 
 
 # ------------------------------------------------------------------------------------- any shape, any format
@@ -278,5 +283,3 @@ def test_wrong_settings_are_named():
         AdaptivelyWeightedMultiScaleAttention([4, 4], mode="magic")
     with pytest.raises(ModelInputError, match="got 1 feature maps and was built for 2"):
         AdaptivelyWeightedMultiScaleAttention([4, 4])([torch.rand(1, 4, 2, 2)])
-    with pytest.raises(ModelInputError, match=r"sides \(4, 4\), then \(3, 2\)"):
-        AdaptivelyWeightedMultiScaleAttention([4, 4])([torch.rand(1, 4, 4, 4), torch.rand(1, 4, 3, 2)])
