@@ -19,7 +19,7 @@ from torch.nn import functional
 from .checkpoints import load_checkpoint
 from .data import load
 from .errors import CourseError
-from .layers import GlobalChannelAttention, LocalChannelAttention
+from .layers import GLCSAttention, GlobalChannelAttention, LocalChannelAttention
 from .plots import FAKE, GREEN, STYLE
 from .transforms import normalise
 from .widgets_convolve import grey_picture, light_png, sentence
@@ -272,8 +272,10 @@ def gate_figure(
     widths = [1] * len(names) + ([] if matrix is None else [1.35])
     tops = [1.7 * np.quantile(m, 0.99) + 1e-9 for m in maps]
     with plt.rc_context(STYLE):
-        size = (tile * sum(widths) + 0.5, (tile + 0.25) * rows)
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, width_ratios=widths)
+        size = (tile * sum(widths) + 0.5, (tile + 0.3) * rows + 0.25)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=size, squeeze=False, width_ratios=widths, layout="constrained"
+        )
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
@@ -289,7 +291,6 @@ def gate_figure(
         if matrix is not None:
             axes[1, -1].axis("off")
             draw_matrix(axes[0, -1], matrix, names)
-        figure.tight_layout(pad=0.4)
     return figure
 
 
@@ -424,7 +425,10 @@ class ChannelAttentionExplorer(ipw.VBox):
         self.pooled = maps.mean((1, 2)) / self.usual[places]
         self.gate, self.matrix = gate_of(kind, self.values, self.pooled)
         written = gate_arithmetic(kind, self.values, self.pooled, self.gate, self.matrix)
-        self.table.value = f"{gate_table(names, self.pooled, self.gate)}<div>{html.escape(written)}</div>"
+        self.table.value = (
+            f"{gate_table(names, self.pooled, self.gate)}"
+            f"<div>{html.escape(written)} (Numbers are rounded.)</div>"
+        )
         told = ", ".join(
             f"{name}: pooled {number:.2f}, factor {2 * weight:.2f}"
             for name, number, weight in zip(names, self.pooled, self.gate, strict=True)
@@ -510,53 +514,70 @@ STREAM_NAMES = ("identity", "local", "global")
 STEEP = 6.0  # the largest stream logit that a slider reaches, either way
 
 
-def attention_of(model: torch.nn.Module, face: torch.Tensor) -> dict[str, Any]:
-    """What the attention layer of a trained FaceNeSt does with one face, uint8 3×H×W; all for the four scales.
+def attention_of(model: torch.nn.Module, face: torch.Tensor) -> dict[int, dict[str, Any]]:
+    """What the attention layers of a FaceNeSt do with one face, uint8 3×H×W, by scale (1 is the finest).
 
-    "features": the trunk's maps; "local", "global": place weights, 4×h×w; "matrix": 4×hw×grid², its rows sum
-    to 1.
+    Only scales that have both place maps. "layer" and "x": the layer and what comes into it, 1×C×h×w; "maps":
+    as `GLCSAttention.maps` gives them; "local", "global": place weights, h×w; "matrix": hw×grid², its rows
+    sum to 1.
     """
-    layer = model.fusion.attention
-    with torch.no_grad():
-        features = model(normalise(face[None]), return_details=True)[1]["features"]
-        cells = model.fusion.cells(features)
-        maps = layer.maps(cells)
-        reduced = torch.relu(layer.reduce(cells))
-        grid = torch.nn.functional.adaptive_avg_pool2d(reduced, layer.gs.grid)
-        matrix = layer.gs.matrix(reduced.flatten(2).transpose(1, 2), grid.flatten(2).transpose(1, 2))
-    return {"features": features, "cells": cells, "maps": maps, "matrix": matrix,
-            "local": maps["ls"][:, 0], "global": maps["gs"][:, 0]}  # fmt: skip
+    calls, hooks = [], []
+    for layer in model.modules():
+        if isinstance(layer, GLCSAttention) and layer.ls is not None and layer.gs is not None:
+            hooks.append(
+                layer.register_forward_hook(lambda layer, inputs, _: calls.append((layer, inputs[0])))
+            )
+    try:
+        with torch.no_grad():
+            details = model(normalise(face[None]), return_details=True)[1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    seen = {}
+    for layer, batch in calls:
+        for x in batch.split(1):  # a layer that serves several scales gets them along the batch
+            with torch.no_grad():
+                maps = layer.maps(x)
+                reduced = torch.relu(layer.reduce(x))
+                cells = functional.adaptive_avg_pool2d(reduced, layer.gs.grid).flatten(2).transpose(1, 2)
+                matrix = layer.gs.matrix(reduced.flatten(2).transpose(1, 2), cells)[0]
+            local, wide = maps["ls"][0, 0], maps["gs"][0, 0]
+            for scale, shown in enumerate(details["local_maps"], start=1):
+                if shown is not None and shown[0].shape == local.shape and torch.allclose(shown[0], local):
+                    seen[scale] = {"layer": layer, "x": x, "maps": maps, "matrix": matrix,
+                                   "local": local, "global": wide}  # fmt: skip
+    return dict(sorted(seen.items()))
 
 
 def mixed(
-    model: torch.nn.Module, seen: dict[str, Any], logits: Sequence[float]
+    model: torch.nn.Module, face: torch.Tensor, view: dict[str, Any], logits: Sequence[float]
 ) -> tuple[torch.Tensor, float]:
-    """The bracket, 4×h×w (the mean over channels), and P(fake), with other stream logits than the trained."""
-    layer = model.fusion.attention
+    """The bracket, h×w (the mean over channels), and P(fake), with other stream logits in one layer."""
+    layer = view["layer"]
     trained = layer.stream_logits.detach().clone()
     with torch.no_grad():
         layer.stream_logits.copy_(torch.as_tensor(logits, dtype=trained.dtype))
         try:
-            bracket = layer.gate(seen["maps"], seen["cells"]).mean(dim=1)
-            logit = model.head(model.fusion(seen["features"])[0])
+            bracket = layer.gate(view["maps"], view["x"])[0].mean(dim=0)
+            logit = model(normalise(face[None]))
         finally:
             layer.stream_logits.copy_(trained)
     return bracket, float(torch.sigmoid(logit))
 
 
 def attention_figure(
-    face: np.ndarray, scale: int, place: tuple[int, int], seen: dict[str, Any], bracket: torch.Tensor
+    face: np.ndarray, place: tuple[int, int], view: dict[str, Any], bracket: torch.Tensor
 ) -> Figure:
-    """Four panels for one place of one scale (from 1): whom it listens to; local, global weights; bracket."""
-    (row, column), i = place, scale - 1
-    height, width = seen["local"].shape[1:]
-    shares = 100 * seen["matrix"][i, row * width + column]
+    """Four panels for one place of one scale: whom it listens to; local and global weights; the bracket."""
+    row, column = place
+    height, width = view["local"].shape
+    shares = 100 * view["matrix"][row * width + column]
     grid = round(len(shares) ** 0.5)
     edges = (-0.5, width - 0.5, height - 0.5, -0.5)
     panels = [
-        ("local weight", seen["local"][i], 0.0, 1.0),
-        ("global weight", seen["global"][i], 0.0, 1.0),
-        ("bracket", bracket[i], 0.0, 2.0),
+        ("local weight", view["local"], 0.0, 1.0),
+        ("global weight", view["global"], 0.0, 1.0),
+        ("bracket", bracket, 0.0, 2.0),
     ]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 4, figsize=(11.2, 3.2))
@@ -604,8 +625,8 @@ class AttentionExplorer(ipw.VBox):
     """Click a place of a face: whom does it listen to in a trained layer? Its weights; mix the streams.
 
     faces: uint8 tensors 3×H×W with sides of at least 32, all of one size (a tensor N×3×H×W, or a list);
-    names: one for each. scale: 1 (finest) to 4; place: (row, column) of a cell of 8×8 pixels, from 0. What
-    cannot be used gets a sentence.
+    names: one for each. scale: 1 (finest) to 4, among those that have attention; place: (row, column) of a
+    cell of that scale, from 0. What cannot be used gets a sentence.
     """
 
     def __init__(
@@ -616,24 +637,22 @@ class AttentionExplorer(ipw.VBox):
         try:
             self.faces, self.names = read_faces(faces, names)
             model = load_checkpoint(checkpoint).model.eval()
-            if len(getattr(model.fusion.attention, "streams", [])) != 2 or None in (
-                model.fusion.attention.ls, model.fusion.attention.gs,
-            ):  # fmt: skip
-                raise ValueError(
-                    f"The checkpoint {str(checkpoint)[:30]!r} has no spatial attention to explore."
-                )
+            self._cache = {0: attention_of(model, self.faces[0])}
+            if not self._cache[0]:
+                raise ValueError(f"The checkpoint {checkpoint!r} has no spatial attention to explore.")
         except (ValueError, TypeError, AttributeError, CourseError) as error:
             super().__init__([ipw.HTML(f'<div role="status">{html.escape(str(error))}</div>')])
             return
-        self.model, self._cache = model, {}
-        self.trained = model.fusion.attention.stream_logits.detach().tolist()
-        self.shape = tuple(-(-side // 8) for side in self.faces.shape[2:])
+        self.model, self.scales, self._moving = model, list(self._cache[0]), False
         wrong = []
         try:
             scale = int(read_whole(scale, "scale", 1, 4))
+            if scale not in self.scales:
+                raise ValueError(f"Scale {scale} has no attention here; there are {self.scales}.")
         except ValueError as error:
-            wrong.append(f"{error} It begins at scale 4 instead.")
-            scale = 4
+            scale = self.scales[-1]
+            wrong.append(f"{error} It begins at scale {scale} instead.")
+        self.shape = tuple(self._cache[0][scale]["local"].shape)
         try:
             row, column = self._read(place)
         except ValueError as error:
@@ -652,12 +671,21 @@ class AttentionExplorer(ipw.VBox):
             layout=wide,
         )
         self.scale = ipw.Dropdown(
-            options=[("1 (finest)", 1), ("2", 2), ("3", 3), ("4 (coarsest)", 4)],
+            options=[
+                (f"{s}{' (finest)' if s == 1 else ' (coarsest)' if s == 4 else ''}", s) for s in self.scales
+            ],
             value=scale, description="scale", style=style, layout=wide,
         )  # fmt: skip
         sliders = [
             ipw.IntSlider(
-                value=value, min=0, max=side - 1, description=name, readout=False, style=style, layout=wide
+                value=value,
+                min=0,
+                max=side - 1,
+                description=name,
+                readout=False,
+                continuous_update=False,
+                style=style,
+                layout=wide,
             )
             for name, value, side in zip(("row", "column"), (row, column), self.shape, strict=True)
         ]
@@ -674,6 +702,7 @@ class AttentionExplorer(ipw.VBox):
             )
             for name, value in zip(STREAM_NAMES, self.trained, strict=True)
         }  # fmt: skip
+        self._rounded = [slider.value for slider in self.logits.values()]
         self.reset = ipw.Button(description="mix as trained")
         self.reset.on_click(lambda _: self.as_trained())
         self.message, self.words, self.mix_words = ipw.HTML(), ipw.HTML(), ipw.HTML()
@@ -687,12 +716,12 @@ class AttentionExplorer(ipw.VBox):
                 ipw.HBox([self.portrait, choose], layout=wrap),
                 self.picture,
                 ipw.HBox([mix, self.mix_words], layout=wrap),
-                keep_keys("course-attention"),
+                keep_keys("course-places"),
             ]
         )
-        self.add_class("course-attention")
-        for control in (self.face, self.scale):
-            control.observe(self._redraw, names="value")
+        self.add_class("course-places")
+        self.face.observe(self._redraw, names="value")
+        self.scale.observe(self._rescale, names="value")
         for slider in sliders:
             slider.observe(self._slid, names="value")
         self.place.observe(self._typed, names="value")
@@ -724,12 +753,11 @@ class AttentionExplorer(ipw.VBox):
         self._move(row, column)
 
     def _slid(self, _: Any = None) -> None:
-        self._move(self.row.value, self.column.value)
+        if not self._moving:
+            self._move(self.row.value, self.column.value)
 
     def _move(self, row: int, column: int) -> None:
         """To another place, with one redrawing."""
-        if getattr(self, "_moving", False):
-            return
         self._moving = True
         try:
             self.row.value, self.column.value = row, column
@@ -739,44 +767,74 @@ class AttentionExplorer(ipw.VBox):
         self._say()
         self._redraw()
 
+    def _rescale(self, _: Any = None) -> None:
+        """To another scale: the same spot of the face, that scale's own mixing weights."""
+        rows, columns = self.shape
+        row, column = self.row.value, self.column.value
+        self.shape = tuple(self.view["local"].shape)
+        row, column = row * self.shape[0] // rows, column * self.shape[1] // columns
+        self._moving = True
+        try:
+            self.row.max, self.column.max = (side - 1 for side in self.shape)
+            self._set_logits()
+        finally:
+            self._moving = False
+        self._move(row, column)
+
     def as_trained(self) -> None:
         """Put the mixing weights back to what training found."""
+        self._moving = True
+        try:
+            self._set_logits()
+        finally:
+            self._moving = False
+        self._redraw()
+
+    def _set_logits(self) -> None:
         for slider, value in zip(self.logits.values(), self.trained, strict=True):
             slider.value = value
+        self._rounded = [slider.value for slider in self.logits.values()]
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """What the chosen scale's layer does with the chosen face (see `attention_of`)."""
+        i = self.face.value
+        if i not in self._cache:
+            self._cache[i] = attention_of(self.model, self.faces[i])
+        return self._cache[i][self.scale.value]
+
+    @property
+    def trained(self) -> list[float]:
+        """The stream logits of the chosen scale's layer, as training left them."""
+        return self.view["layer"].stream_logits.detach().tolist()
 
     @property
     def weights(self) -> list[float]:
         """The mixing weights of identity, local and global stream: the softmax of the logits."""
         given = [slider.value for slider in self.logits.values()]
-        # a slider moves in steps of 0.1: until one is moved, the trained numbers themselves
-        near = all(abs(a - b) < 0.05 + 1e-9 for a, b in zip(given, self.trained, strict=True))
-        return torch.softmax(torch.tensor(self.trained if near else given), dim=0).tolist()
-
-    def seen(self) -> dict[str, Any]:
-        """What the trained layer does with the chosen face (see `attention_of`)."""
-        i = self.face.value
-        if i not in self._cache:
-            self._cache[i] = attention_of(self.model, self.faces[i])
-        return self._cache[i]
+        # a slider may round: until one is moved, the trained numbers themselves count
+        logits = self.trained if given == self._rounded else given
+        return torch.softmax(torch.tensor(logits), dim=0).tolist()
 
     def state(self) -> dict[str, Any]:
         """What the page shows: shares over the grid in percent, weights at the place, bracket, P(fake)."""
-        i, row, column, seen = self.scale.value - 1, self.row.value, self.column.value, self.seen()
-        bracket, p = mixed(self.model, seen, np.log(self.weights))
+        row, column, view = self.row.value, self.column.value, self.view
+        face = self.faces[self.face.value]
+        bracket, p = mixed(self.model, face, view, np.log(np.maximum(self.weights, 1e-12)))
         return {
-            "shares": (100 * seen["matrix"][i, row * self.shape[1] + column]).tolist(),
-            "local": float(seen["local"][i, row, column]),
-            "global": float(seen["global"][i, row, column]),
-            "bracket": float(bracket[i, row, column]),
+            "shares": (100 * view["matrix"][row * self.shape[1] + column]).tolist(),
+            "local": float(view["local"][row, column]),
+            "global": float(view["global"][row, column]),
+            "bracket": float(bracket[row, column]),
             "p_fake": p,
-            "p_trained": mixed(self.model, seen, self.trained)[1],
+            "p_trained": mixed(self.model, face, view, self.trained)[1],
             "map": bracket,
         }
 
     def _picture(self, state: dict[str, Any]) -> bytes:
         face = self.faces[self.face.value].permute(1, 2, 0).numpy()
         place = self.row.value, self.column.value
-        return figure_png(attention_figure(face, self.scale.value, place, self.seen(), state["map"]))
+        return figure_png(attention_figure(face, place, self.view, state["map"]))
 
     def show(self) -> None:
         """Display it, with a static figure of the chosen place where widgets do not render."""
@@ -787,7 +845,7 @@ class AttentionExplorer(ipw.VBox):
             show_with_picture(self, self._picture(self.state()), words)
 
     def _redraw(self, _: Any = None) -> None:
-        if getattr(self, "_moving", False):
+        if self._moving:
             return
         state, row, column = self.state(), self.row.value, self.column.value
         shares, name = state["shares"], self.names[self.face.value]
@@ -823,7 +881,8 @@ class AttentionExplorer(ipw.VBox):
         alt = (
             f"Scale {self.scale.value}, row {row}, column {column}. Listens to the {grid} by {grid} cells "
             f"with {percent} percent. Local weight {state['local']:.3f}, "
-            f"global weight {state['global']:.3f}, bracket {state['bracket']:.3f}. Beside it the maps of all places."
+            f"global weight {state['global']:.3f}, bracket {state['bracket']:.3f}. "
+            "Beside it the maps of all places."
         )
         set_picture(self.picture, png, alt, Image.open(io.BytesIO(png)).width)
 
@@ -833,7 +892,7 @@ def clickable(face: np.ndarray, words: str, shape: tuple[int, int]) -> str:
     data = base64.b64encode(picture_png(face, max(face.shape))).decode()
     rows, columns = shape
     script = (
-        "var g=this.closest('.course-attention'),t=g&amp;&amp;g.querySelector('.course-place input');"
+        "var g=this.closest('.course-places'),t=g&amp;&amp;g.querySelector('.course-place input');"
         "if(t){var b=this.getBoundingClientRect(),"
         f"r=Math.min({rows - 1},Math.max(0,Math.floor((event.clientY-b.top)/b.height*{rows}))),"
         f"c=Math.min({columns - 1},Math.max(0,Math.floor((event.clientX-b.left)/b.width*{columns})));"
