@@ -190,9 +190,27 @@ class GlobalSpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         places = x.flatten(2).transpose(1, 2)  # B x hw x d
-        cells = F.adaptive_avg_pool2d(x, self.grid).flatten(2).transpose(1, 2)  # B x grid^2 x d
+        cells = grid_means(x, self.grid).flatten(2).transpose(1, 2)  # B x grid^2 x d
         heard = self.matrix(places, cells) @ self.value(cells)  # B x hw x 1
         return torch.sigmoid(heard).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def grid_means(x: Tensor, grid: int) -> Tensor:
+    """B x d x h x w -> B x d x grid x grid: the mean of each cell, equal to `F.adaptive_avg_pool2d(x, grid)`.
+
+    Written as two matrix products, rows @ x @ columns, because adaptive pooling cannot be exported to ONNX
+    for sides that are not known yet.
+    """
+
+    def averaging(side: int) -> Tensor:
+        """grid x side: row i takes the mean of cell i's pixels; neighbouring cells may share one."""
+        cell = torch.arange(grid, device=x.device)[:, None]
+        first, end = cell * side // grid, ((cell + 1) * side + grid - 1) // grid
+        pixel = torch.arange(side, device=x.device)
+        inside = (pixel >= first) & (pixel < end)
+        return inside.to(x.dtype) / (end - first).to(x.dtype)
+
+    return averaging(x.shape[2]) @ x @ averaging(x.shape[3]).T
 
 
 class GLCSAttention(nn.Module):

@@ -18,6 +18,7 @@ from course_lib.layers import (
     LocalChannelAttention,
     LocalSpatialAttention,
     ResidualBlock,
+    grid_means,
 )
 
 PAIRS = [("lc", "gc"), ("ls", "gs"), ("lc", "ls"), ("gc", "gs")]
@@ -123,6 +124,13 @@ def test_global_spatial_attention_equals_a_loop():
             attention = torch.softmax(torch.stack([query @ layer.key(c) for c in cells]) / 3**0.5, dim=0)
             heard = sum(a * layer.value(c) for a, c in zip(attention, cells, strict=True))
             assert torch.allclose(layer(x)[0, 0, i, j], torch.sigmoid(heard)[0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), grid=st.integers(1, 7))
+def test_grid_means_are_those_of_adaptive_pooling(height, width, grid):
+    x = torch.randn(2, 3, height, width, dtype=torch.double)
+    assert torch.allclose(grid_means(x, grid), torch.nn.functional.adaptive_avg_pool2d(x, grid))
 
 
 def test_attention_rows_sum_to_one():
