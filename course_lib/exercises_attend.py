@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from .checks import NotAttempted, NotYet, blank, describe, equal, exercise, run
+from .facenest import FaceNeSt
 from .layers import make_shortcut
 
 # ---- lesson 06: residual blocks ----
@@ -524,3 +525,286 @@ def judge_paths(mine: Any, reference: Any, case: tuple, names: Sequence[str]) ->
     for name, ours, theirs in zip(names, *gradients_of, strict=True):
         if ours is None or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
             raise NotYet(f"{where} the gradient at {name} is not: something on the way cuts it")
+
+
+# ---- lesson 10: FaceNeSt, whole ----
+
+
+def mend_attention_reference(
+    x: torch.Tensor, lc: torch.Tensor, gc: torch.Tensor, ls: torch.Tensor, gs: torch.Tensor
+) -> torch.Tensor:
+    """The published re-weighting with one x taken out, times 4: 0.5 everywhere changes nothing."""
+    return x * (lc + gc) * (ls + gs)
+
+
+@exercise
+def mend_attention(mine: Any) -> None:
+    """Lesson 10: ``mine(x, lc, gc, ls, gs)`` -> x times a bracket of the four gates. Many are right.
+
+    Judged by what it must do: one factor of x, nothing changed where all gates are 0.5, every gate heard and
+    none upside down, a bracket from 0 to at most 4, and gradients for all.
+    """
+    cases = []
+    for batch, channels, height, width in [(2, 3, 4, 5), (1, 4, 4, 4), (3, 2, 1, 6)]:
+        gates = [torch.rand(batch, channels, *sides) for sides in [(1, 1)] * 2 + [(height, width)] * 2]
+        cases.append((torch.randn(batch, channels, height, width), *gates))
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        if not isinstance(answer, torch.Tensor):
+            raise NotYet(f"it gives {describe(answer)}, and a tensor was expected")
+        if answer.shape != case[0].shape:
+            raise NotYet(f"for x of shape {tuple(case[0].shape)} it gives the shape {tuple(answer.shape)}")
+    for x, *gates in cases:
+        judge_gates(mine, x, gates)
+    names = ("x", "lc", "gc", "ls", "gs")
+    leaves = [part.clone().requires_grad_() for part in cases[0]]
+    out = mine(*[leaf.clone() for leaf in leaves])
+    where = "its numbers are right, but"
+    if not out.requires_grad:
+        raise NotYet(f"{where} no gradient goes back through it: .detach() or torch.no_grad() cuts it")
+    found = torch.autograd.grad(out.square().sum(), leaves, allow_unused=True)
+    for name, gradient in zip(names, found, strict=True):
+        if gradient is None or not gradient.abs().max() > 0:
+            raise NotYet(f"{where} no gradient arrives at {name}: something on the way cuts it")
+
+
+def judge_gates(mine: Any, x: torch.Tensor, gates: list[torch.Tensor]) -> None:
+    """What a mended re-weighting must do, for one x and random gates."""
+    half = [torch.full_like(gate, 0.5) for gate in gates]
+    for factor in (2.0, 10.0, -1.0):
+        once, scaled = run(mine, x, *gates), run(mine, factor * x, *gates)
+        if not torch.allclose(scaled, factor * once, rtol=1e-3, atol=1e-4):
+            grew = float(scaled.abs().sum() / once.abs().sum().clamp(min=1e-12))
+            raise NotYet(
+                f"x times {factor:g}, with the gates as they were, makes the output {grew:.4g} times as "
+                f"large in size and not {factor:g} times what it was: x must be in it as exactly one factor"
+            )
+    same = run(mine, x, *half)
+    if not torch.allclose(same, x, rtol=1e-3, atol=1e-4):
+        ratio = float((same / x).flatten()[0])
+        raise NotYet(f"with all gates at 0.5 it gives {ratio:.4g} times x, and x itself was expected")
+    ones = torch.ones_like(x)
+    corners = [
+        [torch.full_like(gate, float(code >> i & 1)) for i, gate in enumerate(gates)] for code in range(16)
+    ]
+    for corner in [*corners, gates]:
+        bracket = run(mine, ones, *corner)
+        if bracket.min() < -1e-4 or bracket.max() > 4 + 1e-3:
+            worst = float(bracket.min() if bracket.min() < -1e-4 else bracket.max())
+            values = ", ".join(f"{float(gate.flatten()[0]):.2g}" for gate in corner)
+            raise NotYet(
+                f"with the gates lc, gc, ls, gs = {values} x is multiplied by {worst:.4g}; keep to 0…4"
+            )
+    for i, name in enumerate(("lc", "gc", "ls", "gs")):
+        low, high = ([*gates[:i], torch.full_like(gates[i], v), *gates[i + 1 :]] for v in (0.1, 0.9))
+        change = run(mine, ones, *high) - run(mine, ones, *low)
+        if change.abs().max() < 1e-4:
+            raise NotYet(f"the gate {name} makes no difference: 0.1 and 0.9 give the same output")
+        if change.min() < -1e-4:
+            raise NotYet(f"a larger gate {name} makes the output smaller: 1 is to mean “more of it”")
+    judge_places(mine, x, gates)
+
+
+def judge_places(mine: Any, x: torch.Tensor, gates: list[torch.Tensor]) -> None:
+    """Each gate weighs its own picture, channel and place, and no other."""
+    base = run(mine, torch.ones_like(x), *gates)
+    for i, name in enumerate(("lc", "gc", "ls", "gs")):
+        moved = [gate.clone() for gate in gates]
+        spot = (0, 0) if i < 2 else (0, 0, 0, 0)
+        moved[i][spot] = 1 - moved[i][spot]
+        touched = (run(mine, torch.ones_like(x), *moved) - base).abs() > 1e-7
+        if touched.sum() > touched[spot].sum():
+            raise NotYet(f"one number of {name} changes the output at other channels or places than its own")
+
+
+def fold_linear_reference(
+    w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two linear maps in a row as one: W = W2 W1 and b = W2 b1 + b2."""
+    return w2 @ w1, w2 @ b1 + b2
+
+
+@exercise
+def fold_linear(mine: Any) -> None:
+    """Lesson 10: ``mine(w1, b1, w2, b2)``: first hidden×in, then out×hidden -> (W out×in, b out)."""
+    cases = []
+    for inside, hidden, out in [(3, 4, 2), (1, 5, 3), (4, 4, 4), (6, 2, 1)]:
+        cases.append(
+            (torch.randn(hidden, inside), torch.randn(hidden), torch.randn(out, hidden), torch.randn(out))
+        )
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in zip(FOLDED, case, strict=True))
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+            raise NotYet(f"for {shapes} it gives {describe(answer)}; give a pair, the matrix and the bias")
+        w1, b1, w2, b2 = case
+        matrix, bias = fold_linear_reference(*case)
+        wrong_way = w1 @ w2 if w1.shape[1] == w2.shape[0] else matrix
+        named_equal(
+            answer[0], matrix, f"for {shapes} the matrix",
+            [("that is W1 W2; the map that comes first stands at the right", wrong_way)],
+        )  # fmt: skip
+        slips = [
+            ("b1 goes through the second matrix, too", b2),
+            ("b2 is missing", w2 @ b1),
+            ("b1 goes through the second matrix before b2 is added", b1 + b2 if len(b1) == len(b2) else bias),
+        ]
+        named_equal(answer[1], bias, f"for {shapes} the bias", slips)
+
+
+FOLDED = ("w1", "b1", "w2", "b2")
+
+
+# Which lesson built what stands behind a name in FaceNeSt's state_dict; the first that fits.
+BUILT_IN = (
+    (".attention.lc", "lesson 07, local channel attention"),
+    (".attention.gc", "lesson 07, global channel attention"),
+    (".attention", "lesson 08, GLCSAttention"),
+    (".shortcut", "lesson 06, the shortcut"),
+    ("stages.", "lesson 06, the residual block"),
+    ("fusion.", "lesson 09, the fusion"),
+    ("stem.", "section 1 of this lesson, the stem"),
+    ("head.", "section 1 of this lesson, the head"),
+)
+
+
+def built_in(key: str) -> str:
+    """The lesson that built the part a state_dict key belongs to, in brackets; "" for a key of no part."""
+    return next((f" ({words})" for part, words in BUILT_IN if part in key), "")
+
+
+@exercise
+def my_facenest(mine: Any) -> None:
+    """Lesson 10: a module, or a function without arguments that builds one, which is FaceNeSt.
+
+    It has to have the library's state_dict keys and shapes and, with the same numbers in both, its outputs
+    and its gradients.
+    """
+    model = mine
+    if not isinstance(model, nn.Module):
+        if not callable(mine):
+            raise NotYet(
+                f"a network was expected, or a function that builds one, and this is {describe(mine)}"
+            )
+        model = mine()
+    if blank(model):
+        raise NotAttempted
+    if not isinstance(model, nn.Module):
+        raise NotYet(f"it gives {describe(model)}, and a torch.nn.Module was expected")
+    if type(model).__module__.startswith(f"{__package__}."):
+        raise NotYet(f"this is the library's own {type(model).__name__}; build yours from an empty cell")
+    library = FaceNeSt()
+    judge_state(model.state_dict(), library.state_dict())
+    model = copy.deepcopy(model).to(device="cpu", dtype=torch.float32)
+    for name, value in library.state_dict().items():
+        if name.endswith(("running_var", "bn1.weight", "bn2.weight")):
+            value.copy_(0.5 + torch.rand_like(value))
+        elif value.is_floating_point():
+            spread = value[0].numel() ** -0.5 if value.ndim > 1 else 0.3
+            value.copy_(spread * torch.randn_like(value) + (1.0 if value.ndim == 1 and "bn" in name else 0.0))
+    model.load_state_dict(library.state_dict())
+    for training, shape in [(False, (2, 3, 64, 64)), (False, (1, 3, 32, 45)), (True, (3, 3, 40, 32))]:
+        loud = torch.linspace(0.5, 2.5, shape[0]).view(
+            -1, 1, 1, 1
+        )  # pictures that differ in grain and in tint
+        judge_network(
+            model, library, training, loud * torch.randn(shape) + 2 * torch.randn(shape[0], 3, 1, 1)
+        )
+
+
+def judge_state(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """The same names with the same shapes; the first that is not, in the order of the library."""
+    missing = [name for name in theirs if name not in ours]
+    extra = [name for name in ours if name not in theirs]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        instead = f"; it has {extra[0]!r}, which FaceNeSt has not" if extra else ""
+        raise NotYet(f"its state_dict lacks {missing[0]!r}{built_in(missing[0])}{more}{instead}")
+    if extra:
+        raise NotYet(f"its state_dict has {extra[0]!r}, which FaceNeSt has not{built_in(extra[0])}")
+    for name, value in theirs.items():
+        if ours[name].shape != value.shape:
+            raise NotYet(
+                f"{name!r} has shape {tuple(ours[name].shape)}, and {tuple(value.shape)} was expected"
+                f"{built_in(name)}"
+            )
+
+
+def judge_network(model: nn.Module, library: nn.Module, training: bool, x: torch.Tensor) -> None:
+    """The same logits and the same gradients; where they part, the first part whose output differs."""
+    mode = "training" if training else "eval"
+    what = f"with the library's weights, in {mode} mode, for images of shape {tuple(x.shape)}, it"
+    answers, seen, slopes = [], [], []
+    for network in (model, library):
+        network.train(training)
+        outputs: dict[str, torch.Tensor] = {}
+        hooks = []
+        for name, part in network.named_modules():
+            if name:
+                hooks.append(
+                    part.register_forward_hook(lambda _, __, out, n=name, o=outputs: keep(o, n, out))
+                )
+        torch.manual_seed(7)  # the same dropout in both
+        answers.append(network(x.clone()))
+        for hook in hooks:
+            hook.remove()
+        seen.append(outputs)
+    answer, expected = answers
+    if isinstance(answer, tuple) and answer:
+        answer = answer[0]
+    if blank(answer):
+        raise NotYet(f"{what} gives {answer!r}; its forward returns nothing yet")
+    slips = [
+        ("that is the sigmoid; return the logit", torch.sigmoid(expected)),
+        ("its sign is turned round; the logit is that of fake", -expected),
+    ]
+    if isinstance(answer, torch.Tensor) and answer.shape == (len(x), 1):
+        raise NotYet(
+            f"{what} gives the shape {tuple(answer.shape)}, and one logit an image, {(len(x),)}, was expected"
+        )
+    try:
+        equal(answer, expected, what, 1e-3, 2e-4)
+    except NotYet as wrong:
+        for words, guess in slips:
+            if isinstance(answer, torch.Tensor) and torch.allclose(
+                answer.detach(), guess.detach(), atol=1e-4
+            ):
+                raise NotYet(f"{wrong}: {words}") from None
+        raise NotYet(f"{wrong}{parting(*seen, x)}") from None
+    for network, out in ((model, answer), (library, expected)):
+        names, leaves = zip(*network.named_parameters(), strict=True)
+        if not isinstance(out, torch.Tensor) or not out.requires_grad:
+            raise NotYet("its outputs are right, but no gradient goes back through it: something cuts it")
+        found = torch.autograd.grad(out.square().sum(), leaves, allow_unused=True)
+        slopes.append(dict(zip(names, found, strict=True)))
+    for name, wanted in slopes[1].items():
+        mine = slopes[0].get(name)
+        mine = torch.zeros_like(wanted) if mine is None else mine
+        if not torch.allclose(mine, wanted, rtol=1e-2, atol=1e-3 * max(1.0, float(wanted.abs().max()))):
+            raise NotYet(f"its outputs are right, but the gradient at {name!r} is not{built_in(name)}")
+
+
+def keep(outputs: dict[str, torch.Tensor], name: str, out: Any) -> None:
+    """Remember what a part gave: its first tensor, as it was before anything changed it in place."""
+    first = out[0] if isinstance(out, (tuple, list)) and out else out
+    if isinstance(first, torch.Tensor):
+        outputs[name] = first.detach().clone()
+
+
+def parting(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], x: torch.Tensor) -> str:
+    """Words for the first part, in the order in which the library ran them, whose output differs."""
+    for name, wanted in theirs.items():
+        mine = ours.get(name)
+        if mine is None or (
+            mine.shape == wanted.shape and torch.allclose(mine, wanted, rtol=1e-3, atol=1e-3)
+        ):
+            continue
+        if name == "stem.0":
+            first = "; the first part whose output differs is 'stem.0'"
+            return f"{first}: what goes into the stem is the high-pass of x"
+        return f"; the first part whose output differs is {name!r}{built_in(name)}"
+    return "; each of its parts gives what it should, so look at how forward puts them together"
