@@ -780,3 +780,97 @@ def plot_costs(channels: Sequence[int], costs: dict[str, dict[str, Sequence[floa
             axis.set_xlim(channels[0] * 0.8, channels[-1] * 3.2)
         finish(figure)
     return drawn
+
+
+def plot_gains(
+    panels: dict[str, Sequence[tuple[str, float, float, float]]], xlabel: str = "gain in validation AUC"
+) -> dict[str, np.ndarray]:
+    """Panels of rows (name, gain, low, high) under one another, each gain a dot on its interval, beside a
+    line at 0; one axis for all. Returns the numbers by panel."""
+    drawn = {title: np.array([row[1:] for row in rows], dtype=float) for title, rows in panels.items()}
+    reach = 1.5 * max(np.abs(numbers).max() for numbers in drawn.values())
+    with plt.rc_context(STYLE):
+        height = sum(0.6 + 0.3 * len(rows) for rows in panels.values()) + 0.4
+        figure, axes = plt.subplots(len(panels), 1, figsize=(7.2, height), sharex=True, squeeze=False)
+        for axis, (title, rows) in zip(axes.flat, panels.items(), strict=True):
+            numbers, places = drawn[title], np.arange(len(rows))[::-1]
+            axis.axvline(0, color="black", linewidth=0.8, linestyle=":")
+            axis.hlines(places, numbers[:, 1], numbers[:, 2], color=GREEN, linewidth=3)
+            axis.plot(numbers[:, 0], places, "o", color="black", markersize=5)
+            for place, (value, _, high) in zip(places, numbers, strict=True):
+                text = f"{value:+.4f}".replace("-", "\u2212")
+                axis.annotate(
+                    text, (high, place), (6, 0), textcoords="offset points", va="center", fontsize=10
+                )
+            axis.set(yticks=places, yticklabels=[row[0] for row in rows], ylim=(-0.6, len(rows) - 0.4))
+            axis.set(xlim=(-reach, reach), title=title)
+        axes[-1, 0].set_xlabel(xlabel)
+        finish(figure)
+    return drawn
+
+
+# ---- lesson 10: FaceNeSt, whole ----
+
+
+def plot_growth(
+    factors: Sequence[float], curves: dict[str, Sequence[float]], xlabel: str, ylabel: str, title: str = ""
+) -> dict[str, float]:
+    """Up to four curves of positive numbers, both axes in powers of two, each name with its slope.
+
+    A slope of 1: twice the input, twice the output; a slope of 2: four times. Returns the slopes by name, from
+    the first point to the last.
+    """
+    x = np.asarray(factors, dtype=float)
+    looks = zip((FAKE, GREEN, REAL, GREY), ("--", "-", "-.", ":"), "soD^", strict=True)
+    slopes = {}
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.1))
+        for (name, values), (colour, dash, marker) in zip(curves.items(), looks, strict=False):
+            y = np.asarray(values, dtype=float)
+            slopes[name] = float(np.log(y[-1] / y[0]) / np.log(x[-1] / x[0]))
+            words = f"{name}: slope {slopes[name]:.2f}"
+            axis.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, label=words)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        axis.set_xticks(x, [f"{n:g}" for n in x])
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axis.legend()
+        finish(figure)
+    return slopes
+
+
+def plot_rivals(
+    rows: Sequence[tuple[str, Sequence[float], Sequence[float]]], names: tuple[str, str], xlabel: str = "test AUC"
+) -> dict[str, list[np.ndarray]]:
+    """Each row (name, values of one kind, values of another kind), a value for each seed: squares above,
+    circles below, a bar at each mean, which also stands at the right. A kind without values is left out.
+
+    names: what the two kinds are. Returns the values by row.
+    """
+    drawn = {row[0]: [np.asarray(values, dtype=float) for values in row[1:]] for row in rows}
+    every = np.concatenate([values for pair in drawn.values() for values in pair])
+    low = every.min() - 0.08 * (1 - every.min())
+    looks = list(zip((FAKE, GREEN), "so", (0.16, -0.16), names, strict=True))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.8, 1.1 + 0.5 * len(drawn)))
+        for place, pair in zip(range(len(drawn) - 1, -1, -1), drawn.values(), strict=True):
+            for values, (colour, marker, shift, name) in zip(pair, looks, strict=True):
+                if not len(values):
+                    continue
+                height = place + shift
+                axis.hlines(height, values.min(), values.max(), color=colour, linewidth=1.5)
+                label = name if name not in axis.get_legend_handles_labels()[1] else None
+                dots = axis.plot(values, np.full(len(values), height), marker, color="white", label=label)
+                dots[0].set(markeredgecolor=colour, markersize=6)
+                axis.plot(values.mean(), height, "|", color="black", markersize=11, markeredgewidth=2)
+                text = f"{values.mean():.3f}"
+                axis.annotate(text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+            axis.axhline(place - 0.5, color="#DDDDDD", linewidth=0.6)
+        axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+        axis.set(yticks=range(len(drawn)), yticklabels=[*drawn][::-1], xlabel=xlabel, xlim=(low, None))
+        axis.set(ylim=(-0.5, len(drawn) - 0.5))
+        figure.legend(loc="upper center", ncols=2, fontsize=10)
+        figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.94))
+        plt.show()
+        plt.close(figure)
+    return drawn
