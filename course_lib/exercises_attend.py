@@ -808,3 +808,89 @@ def parting(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], x: t
             return f"{first}: what goes into the stem is the high-pass of x"
         return f"; the first part whose output differs is {name!r}{built_in(name)}"
     return "; each of its parts gives what it should, so look at how forward puts them together"
+
+
+# ---- lesson 09: multi-scale fusion ----
+
+
+def adaptive_fusion_reference(
+    vectors: torch.Tensor, scores: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """B×S×K vectors, B×S scores -> (their sum weighted by the softmax over the scales, B×K; weights, B×S)."""
+    weights = torch.softmax(scores, dim=1)
+    return (weights[:, :, None] * vectors).sum(dim=1), weights
+
+
+@exercise
+def adaptive_fusion(mine: Any) -> None:
+    """Lesson 09: ``mine(vectors, scores)``: B×S×K and B×S -> (fused B×K, weights B×S)."""
+    cases = [
+        (torch.randn(batch, scales, width), 2 * torch.randn(batch, scales))
+        for batch, scales, width in [(2, 4, 3), (1, 4, 2), (4, 4, 4), (5, 3, 8), (3, 2, 1)]
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (vectors, scores), answer in zip(cases, answers, strict=True):
+        what = f"for vectors {tuple(vectors.shape)} and scores {tuple(scores.shape)} it"
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
+            raise NotYet(f"{what} gives {describe(answer)}; return two things: fused, weights")
+        fused, weights = adaptive_fusion_reference(vectors, scores)
+        powers, columns, even = scores.exp(), scores[:, :, None], torch.full_like(scores, 1 / scores.shape[1])
+        slips = [
+            ("the softmax runs over the images of the batch, not over the scales", torch.softmax(scores, 0)),
+            ("the softmax is missing: these are the scores", scores),
+            ("the powers still have to be divided by their sum", powers),
+            ("these are logarithms: log_softmax in place of softmax", torch.log_softmax(scores, 1)),
+            ("all scales get the same weight; the scores are not used", even),
+            ("that is a sigmoid, and its weights do not sum to 1", torch.sigmoid(scores)),
+        ]  # fmt: skip
+        named_equal(answer[1], weights, f"{what} in its second answer, the weights,", slips)
+        slips = [
+            ("the sum is not weighted", vectors.sum(1)),
+            ("that is the mean, as if all scales counted alike", vectors.mean(1)),
+            ("the weighted vectors are averaged; they are to be added", fused / scores.shape[1]),
+            ("weighted with the scores instead of their softmax", (columns * vectors).sum(1)),
+            ("the weighted vectors still have to be added over the scales", weights[:, :, None] * vectors),
+        ]
+        named_equal(answer[0], fused, f"{what} in its first answer, the fused vector,", slips)
+    for place, name in enumerate(("fused vector", "weights")):
+        vectors, scores = (part.clone().requires_grad_() for part in cases[0])
+        out = mine(vectors, scores)[place]
+        if not isinstance(out, torch.Tensor) or not out.requires_grad:
+            raise NotYet(f"its numbers are right, but no gradient goes back through the {name}: "
+                         ".detach(), torch.no_grad(), .tolist() or NumPy cuts it")  # fmt: skip
+    judge_paths(
+        lambda *case: mine(*case)[0],
+        lambda *case: adaptive_fusion_reference(*case)[0],
+        cases[0],
+        ("the vectors", "the scores"),
+    )
+
+
+def absorb_weights_reference(matrix: torch.Tensor, weights: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """The matrix (out × sum of sizes) whose columns for scale i are multiplied by weight i."""
+    return matrix * torch.repeat_interleave(weights, torch.tensor(sizes))
+
+
+@exercise
+def absorb_weights(mine: Any) -> None:
+    """Lesson 09: ``mine(matrix, weights, sizes)`` -> the matrix that gives the same without the weights."""
+    shapes = [(2, (1, 2, 1)), (3, (2, 2, 2, 2)), (1, (4, 1)), (5, (1, 2, 4, 8)), (4, (4,)), (6, (6,) * 6)]
+    cases = [(torch.randn(out, sum(sizes)), torch.randn(len(sizes)), list(sizes)) for out, sizes in shapes]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (matrix, weights, sizes), answer in zip(cases, answers, strict=True):
+        what = f"for a matrix {tuple(matrix.shape)} and sizes {sizes} it"
+        each = torch.repeat_interleave(weights, torch.tensor(sizes))
+        slips = [
+            ("the columns are divided by the weights; they are to be multiplied", matrix / each),
+            ("this is the matrix as it came", matrix),
+            ("all columns are multiplied by the mean weight", matrix * weights.mean()),
+            ("the weights went through a softmax first; they are free numbers",
+             absorb_weights_reference(matrix, torch.softmax(weights, 0), sizes)),
+            ("the weights come in the wrong order", absorb_weights_reference(matrix, weights.flip(0), sizes)),
+            ("the weights are in it twice", matrix * each * each),
+        ]  # fmt: skip
+        named_equal(answer, absorb_weights_reference(matrix, weights, sizes), what, slips)

@@ -1,0 +1,124 @@
+"""How should four scales be fused? Train one trunk with four kinds of fusion, and write the table.
+
+    python data/recipe/ablate_fusion.py                 all rows that the table lacks
+    python data/recipe/ablate_fusion.py --seeds 0       one seed only
+
+The network is `facenest(attend=(), fusion=kind)`: FaceNeSt at its full width, without attention in the
+blocks, so that nothing but the fusion decides which scale is heard. The kinds are the modes of
+`AdaptivelyWeightedMultiScaleAttention`: "none" (the last scale alone), "static", "softmax" and "dynamic".
+With equal seeds all four begin with the same trunk and see the same crops in the same order.
+
+There are two questions. "all at quality 50": every image of `studio` is saved again as a JPEG of quality 50,
+which takes most of the fine traces away. "half at quality 30": one half of the images, drawn by lot, is saved
+again at quality 30, the other half is left as it is; then it depends on the image which scale can be trusted,
+the case that weights made anew for each image are meant for. The lot is the same for all kinds and seeds.
+
+The budget: six epochs, 300 updates of 32 crops of 32x32 pixels, AdamW, one cycle, one learning rate for all
+(3e-3: nothing was chosen by kind). Whole images are too easy a question, so a network is judged on *one* crop
+of each image, the 32x32 pixels in its middle. `data/ablation/fusion.csv`: the rows, six seeds each. Decisions
+are made on the validation column; the test column was written once and decided nothing.
+"""
+
+import argparse
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "data")]  # course_lib and recipe, also without installing them
+
+from course_lib.evaluation import bootstrap_interval, fast_auc, to_probability  # noqa: E402
+from course_lib.facenest import facenest  # noqa: E402
+from course_lib.training import one_cycle  # noqa: E402
+from course_lib.transforms import jpeg, normalise  # noqa: E402
+from recipe.ablate_ingredients import cut, load_data, read_table, write_table  # noqa: E402
+
+TABLE = PROJECT / "data" / "ablation" / "fusion.csv"
+COLUMNS = ("question", "fusion", "seed", "lr", "train_loss", "valid_auc", "test_auc", "low", "high")
+QUESTIONS = ("all at quality 50", "half at quality 30")
+KINDS = ("none", "static", "softmax", "dynamic")
+SEEDS = (0, 1, 2, 3, 4, 5)
+RATE, EPOCHS, IMAGES = 3e-3, 6, 32
+
+
+def saved_again(images: Tensor, quality: int, share: float = 1.0) -> Tensor:
+    """N x 3 x H x W uint8: each image with probability `share` through JPEG; the lot is always the same."""
+    chosen = torch.rand(len(images), generator=torch.Generator().manual_seed(0)) < share
+    return torch.stack(
+        [jpeg(image, quality) if some else image for image, some in zip(images, chosen, strict=True)]
+    )
+
+
+def ask(question: str, data: dict) -> dict:
+    """The three parts of the data, changed as the question says."""
+    quality, share = {"all at quality 50": (50, 1.0), "half at quality 30": (30, 0.5)}[question]
+    return {name: (saved_again(images, quality, share), labels) for name, (images, labels) in data.items()}
+
+
+def train_once(fusion: str, seed: int, data: dict) -> tuple[nn.Module, float]:
+    """One training; returns the network and the mean loss of the last 50 updates."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = facenest(attend=(), fusion=fusion).train().to(memory_format=torch.channels_last)
+    torch.manual_seed(seed)  # for the dropout: the kinds have drawn a different number of weights
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
+    images, labels = data["train"]
+    total, losses = EPOCHS * (len(images) // IMAGES), []
+    for _ in range(EPOCHS):
+        for indices in torch.randperm(len(images), generator=generator).split(IMAGES):
+            x = cut(images[indices], "random", generator)
+            mirrored = torch.rand(len(x), generator=generator) < 0.5
+            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+            loss = F.binary_cross_entropy_with_logits(model(normalise(x)), labels[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            for group in optimizer.param_groups:
+                group["lr"] = one_cycle(len(losses), total, RATE)
+            optimizer.step()
+            losses.append(loss.item())
+    return model, sum(losses[-50:]) / 50
+
+
+def judge(model: nn.Module, data: tuple) -> tuple:
+    """Labels and P(fake) of the middle of each image."""
+    images, labels = data
+    model.eval()
+    with torch.inference_mode():
+        logits = torch.cat([model(normalise(part)) for part in cut(images, "middle").split(200)])
+    return labels.numpy(), to_probability(logits.numpy())
+
+
+def one_row(question: str, fusion: str, seed: int, data: dict) -> dict:
+    """Train once, judge on both columns, and print the row."""
+    start = time.perf_counter()
+    model, loss = train_once(fusion, seed, data)
+    valid = fast_auc(*judge(model, data["valid"]))
+    y, p = judge(model, data["test"])
+    numbers = (loss, valid, fast_auc(y, p), *bootstrap_interval(fast_auc, y, p))
+    values = (question, fusion, seed, RATE, *(f"{number:.4f}" for number in numbers))
+    print(f"{time.perf_counter() - start:.0f} s", values, flush=True)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    options = parser.parse_args()
+    original = load_data()
+    rows = read_table(TABLE)
+    done = {(row["question"], row["fusion"], int(row["seed"])) for row in rows}
+    for question in QUESTIONS:
+        data = ask(question, original)
+        for seed, fusion in product(options.seeds, KINDS):
+            if (question, fusion, seed) not in done:
+                rows.append(one_row(question, fusion, seed, data))
+                write_table(TABLE, COLUMNS, rows)
+
+
+if __name__ == "__main__":
+    main()
