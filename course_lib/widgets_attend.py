@@ -580,7 +580,7 @@ def attention_figure(
         ("bracket", bracket, 0.0, 2.0),
     ]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 4, figsize=(11.2, 3.2))
+        figure, axes = plt.subplots(1, 4, figsize=(9.8, 2.9))
         axes[0].imshow(face.mean(axis=2), cmap="gray", vmin=-80, vmax=255, extent=edges)
         tint = np.zeros((grid, grid, 4))
         tint[..., :3] = plt.matplotlib.colors.to_rgb(FAKE)
