@@ -80,6 +80,8 @@ _HOME = {
     "GradientChain": "widgets_attend",
     "ChannelAttentionExplorer": "widgets_attend",
     "AttentionExplorer": "widgets_attend",
+    "ScaleWeightsExplorer": "widgets_fusion",
+    "NetworkMap": "widgets_network",
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
 }
@@ -129,6 +131,8 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
         LearningRateFinder,
         ReceptiveFieldExplorer,
     )
+    from .widgets_fusion import ScaleWeightsExplorer
+    from .widgets_network import NetworkMap
     from .widgets_see import FaceGame, JpegExplorer
 
 

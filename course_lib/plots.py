@@ -817,8 +817,8 @@ def plot_growth(
 ) -> dict[str, float]:
     """Up to four curves of positive numbers, both axes in powers of two, each name with its slope.
 
-    A slope of 1: twice the input, twice the output; a slope of 2: four times. Returns the slopes by name, from
-    the first point to the last.
+    A slope of 1: twice the input, twice the output; a slope of 2: four times. Returns the slopes by name,
+    from the first point to the last.
     """
     x = np.asarray(factors, dtype=float)
     looks = zip((FAKE, GREEN, REAL, GREY), ("--", "-", "-.", ":"), "soD^", strict=True)
@@ -840,7 +840,9 @@ def plot_growth(
 
 
 def plot_rivals(
-    rows: Sequence[tuple[str, Sequence[float], Sequence[float]]], names: tuple[str, str], xlabel: str = "test AUC"
+    rows: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    names: tuple[str, str],
+    xlabel: str = "test AUC",
 ) -> dict[str, list[np.ndarray]]:
     """Each row (name, values of one kind, values of another kind), a value for each seed: squares above,
     circles below, a bar at each mean, which also stands at the right. A kind without values is left out.
@@ -864,7 +866,9 @@ def plot_rivals(
                 dots[0].set(markeredgecolor=colour, markersize=6)
                 axis.plot(values.mean(), height, "|", color="black", markersize=11, markeredgewidth=2)
                 text = f"{values.mean():.3f}"
-                axis.annotate(text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+                axis.annotate(
+                    text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=9
+                )
             axis.axhline(place - 0.5, color="#DDDDDD", linewidth=0.6)
         axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
         axis.set(yticks=range(len(drawn)), yticklabels=[*drawn][::-1], xlabel=xlabel, xlim=(low, None))
@@ -873,4 +877,30 @@ def plot_rivals(
         figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.94))
         plt.show()
         plt.close(figure)
+    return drawn
+
+
+def plot_scale_weights(weights: Any, labels: Any, title: str = "") -> dict[str, np.ndarray]:
+    """For each scale the weights it got, one dot for each image: reals left, fakes right, a bar at each mean.
+
+    weights: images × scales; labels: 1 is fake. Returns the weights by class, "real" and "fake".
+    """
+    weights, labels = np.asarray(weights, dtype=float), np.asarray(labels)
+    drawn = {"real": weights[labels == 0], "fake": weights[labels == 1]}
+    generator = np.random.default_rng(0)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.2, 3.0))
+        for (name, rows), shift, colour, mark in zip(
+            drawn.items(), (-0.18, 0.18), (REAL, FAKE), "od", strict=True
+        ):
+            for i, column in enumerate(rows.T):
+                x = i + 1 + shift + generator.uniform(-0.1, 0.1, len(column))
+                label = name if i == 0 else None
+                axis.plot(x, column, mark, color=colour, markersize=3, alpha=0.55, mew=0, label=label)
+                axis.hlines(column.mean(), i + 0.85 + shift, i + 1.15 + shift, color="black", linewidth=2)
+        axis.axhline(1 / weights.shape[1], color="black", linewidth=0.8, linestyle=":")
+        axis.set(xlabel="scale (1 finest)", ylabel="weight", ylim=(0, None), title=title)
+        axis.set_xticks(range(1, weights.shape[1] + 1))
+        axis.legend(markerscale=2, loc="upper left")
+        finish(figure)
     return drawn
