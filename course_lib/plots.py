@@ -839,6 +839,51 @@ def plot_growth(
     return slopes
 
 
+def plot_differences(
+    panels: dict[str, dict[str, tuple[float, float, float]]],
+    reach: float = 0.1,
+    xlabel: str = "difference in AUC",
+) -> dict[str, dict[str, str]]:
+    """Panels side by side over the same rows; panels[title][row] = (difference, low, high), and a line at 0.
+
+    A full circle: the interval leaves out 0; an open one: it does not. What lies beyond `reach` is an arrow
+    at the edge, and its number tells how far. A row that a panel lacks stays empty there. Returns for each
+    panel which rows are "below" 0, "above" it, or "open".
+    """
+    rows = [*dict.fromkeys(row for panel in panels.values() for row in panel)]
+    told: dict[str, dict[str, str]] = {}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(panels),
+            figsize=(2.6 + 3.2 * len(panels), 0.9 + 0.27 * len(rows)),
+            sharey=True,
+            squeeze=False,
+        )
+        for axis, (title, panel) in zip(axes.flat, panels.items(), strict=True):
+            told[title] = {}
+            axis.axvline(0, color="black", linewidth=0.8, linestyle=":")
+            for place, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
+                if row not in panel:
+                    continue
+                value, low, high = panel[row]
+                kind = "below" if high < 0 else "above" if low > 0 else "open"
+                told[title][row] = kind
+                axis.plot(np.clip([low, high], -reach, reach), [place, place], color=GREEN, linewidth=2.5)
+                marker = "<" if value < -reach else ">" if value > reach else "o"
+                face = "white" if kind == "open" else "black"
+                spot = float(np.clip(value, -0.97 * reach, 0.97 * reach))
+                axis.plot(spot, place, marker, color=face, markeredgecolor="black", markersize=6)
+                text = f"{value:+.3f}".replace("-", "\u2212")
+                axis.annotate(
+                    text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9
+                )
+            axis.set(xlim=(-reach, reach), ylim=(-0.6, len(rows) - 0.4), title=title, xlabel=xlabel)
+            axis.set_yticks(range(len(rows)), rows[::-1])
+        finish(figure)
+    return told
+
+
 def plot_rivals(
     rows: Sequence[tuple[str, Sequence[float], Sequence[float]]],
     names: tuple[str, str],

@@ -209,3 +209,12 @@ def test_growth_returns_slopes_and_rivals_their_values():
     assert slopes == {"square": pytest.approx(2), "line": pytest.approx(1)}
     drawn = plots.plot_rivals([("a", [0.7, 0.8], [0.9]), ("b", [], [0.6, 0.65, 0.7])], ("without", "with"))
     assert [len(v) for v in drawn["a"]] == [2, 1] and [len(v) for v in drawn["b"]] == [0, 3]
+
+
+def test_differences_tell_which_intervals_leave_out_zero():
+    panels = {
+        "one": {"a": (-0.5, -0.6, -0.4), "b": (0.01, -0.01, 0.03), "c": (0.05, 0.02, 0.08)},
+        "two": {"b": (0.5, 0.4, 0.6)},
+    }
+    told = plots.plot_differences(panels)
+    assert told == {"one": {"a": "below", "b": "open", "c": "above"}, "two": {"b": "above"}}
