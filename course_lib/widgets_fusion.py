@@ -121,7 +121,7 @@ class ScaleWeightsExplorer(ipw.VBox):
         self.places = {"real": np.flatnonzero(labels == 0), "fake": np.flatnonzero(labels == 1)}
         self.own: torch.Tensor | None = None
         self.own_name, wrong = "", []
-        if kind not in self.places:
+        if not isinstance(kind, str) or kind not in self.places:
             wrong.append(
                 f"The kind is {str(kind)[:20]!r}; choose 'real' or 'fake'. It begins with a real face."
             )
