@@ -215,7 +215,10 @@ def station_picture(axis: Any, station: Station) -> str:
     bars = station.values
     if station.name == "head":
         axis.barh([0], bars, color=FAKE, height=0.5, hatch="///", edgecolor="white")
-        axis.set(xlim=(0, 1), ylim=(-0.6, 0.6), yticks=[], xticks=[0, 1])
+        axis.barh([0], [1], fill=False, edgecolor="black", height=0.5, linewidth=0.8)
+        axis.plot(bars, [0.36], "v", color="black", markersize=6)
+        axis.set(xlim=(-0.02, 1.02), ylim=(-0.6, 0.6), yticks=[], xticks=[0, 1])
+        axis.spines[["left", "bottom"]].set_visible(False)
         return f"P(fake) {bars[0]:.3f}"
     axis.barh(range(len(bars)), bars, color=GREEN, height=0.6)
     for place, value in enumerate(bars):
@@ -229,7 +232,7 @@ def station_picture(axis: Any, station: Station) -> str:
 def station_figure(face: np.ndarray, station: Station) -> Figure:
     """Left the face and the square that one place sees, right what leaves the station."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.3))
+        figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.3))
         framed(axes[0], face, station)
         axes[0].set(xticks=[], yticks=[], title=f"sees {sees(station, short=True)}")
         told = station_picture(axes[1], station)
@@ -238,6 +241,8 @@ def station_figure(face: np.ndarray, station: Station) -> Figure:
         )
         if station.picture is not None:
             axes[1].set(xticks=[], yticks=[])
+        else:
+            axes[1].set_box_aspect(0.85)
         figure.tight_layout(pad=0.4)
     return figure
 
@@ -414,12 +419,11 @@ class NetworkMap(ipw.VBox):
             ("MACs", f"{station.macs:,}, {100 * station.macs / total:.1f} % of all"),
             ("one place sees", sees(station)),
         ]
+        style = "text-align:left;padding-right:14px;vertical-align:top;white-space:nowrap"
         rows = "".join(
-            f'<tr><th scope="row" style="text-align:left;padding-right:14px;vertical-align:top">{head}</th>'
-            f"<td>{text}</td></tr>"
-            for head, text in lines
+            f'<tr><th scope="row" style="{style}">{head}</th><td>{text}</td></tr>' for head, text in lines
         )
-        self.table.value = f'<table style="line-height:1.6;max-width:430px" role="status">{rows}</table>'
+        self.table.value = f'<table style="line-height:1.6;width:340px" role="status">{rows}</table>'
         told = (
             f"{station.name}: {station.words}. Leaves it: {size_of(station.shape)}. It sees {sees(station)}."
         )
