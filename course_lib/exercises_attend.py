@@ -667,8 +667,8 @@ BUILT_IN = (
     (".shortcut", "lesson 06, the shortcut"),
     ("stages.", "lesson 06, the residual block"),
     ("fusion.", "lesson 09, the fusion"),
-    ("stem.", "section 1 of this lesson, the stem"),
-    ("head.", "section 1 of this lesson, the head"),
+    ("stem.", "section 2 of this lesson, the stem"),
+    ("head.", "section 2 of this lesson, the head"),
 )
 
 

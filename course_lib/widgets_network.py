@@ -187,7 +187,7 @@ def framed(axis: Any, face: np.ndarray, station: Station) -> None:
         low = [max(0, (side - station.field) // 2) for side in (width, height)]
         frames.append((low, [min(side, station.field) for side in (width, height)], "-"))
     if station.whole:
-        frames.append(((0, 0), (width - 1, height - 1), (0, (4, 2))))
+        frames.append(((0, 0), (width, height), (0, (4, 2))))
     for (left, top), size, dash in frames:
         for colour, thick, style in (("white", 4, "-"), (FAKE, 2, dash)):
             axis.add_patch(
@@ -382,6 +382,9 @@ class NetworkMap(ipw.VBox):
     def _recompute(self) -> None:
         """Another face or another side: every station anew."""
         self.message.value = ""
+        if self.side.value != str(self._side):
+            self.side.value = str(self._side)  # which comes back here by way of `_typed`
+            return
         face = self.faces[self.face.value]
         if self._side < min(face.shape[1:]):
             top, left = ((whole - self._side) // 2 for whole in face.shape[1:])

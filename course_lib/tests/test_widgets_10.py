@@ -218,3 +218,12 @@ def test_differences_tell_which_intervals_leave_out_zero():
     }
     told = plots.plot_differences(panels)
     assert told == {"one": {"a": "below", "b": "open", "c": "above"}, "two": {"b": "above"}}
+
+
+def test_another_face_clears_a_bad_side(piece):
+    piece.face.value, piece.side.value = 0, "64"
+    piece.side.value = "many"
+    piece.face.value = 1
+    assert piece.side.value == "64" and text(piece.message) == ""
+    assert np.array_equal(piece.pixels, FACES[1][:, 32:96, 32:96].permute(1, 2, 0).numpy())
+    piece.face.value, piece.side.value = 0, "128"
