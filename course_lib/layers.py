@@ -48,6 +48,15 @@ def require_feature_map(x: Tensor, channels: int, layer: str) -> None:
         )
 
 
+def mean_over_places(x: Tensor) -> Tensor:
+    """B x C x H x W -> B x C: `x.mean(dim=(2, 3))`, written so that its gradient is laid out as `x` is.
+
+    In training the channels are last in memory. The gradient of the plain mean comes with the channels first,
+    and all backward steps before it then run on mixed layouts: a sixth of the training time at 64 px.
+    """
+    return x.permute(0, 2, 3, 1).mean(dim=(1, 2))
+
+
 class ResidualBlock(nn.Module):
     """conv-BN-ReLU-conv-BN, added to a shortcut: B x in x H x W -> B x out x ceil(H/stride) x ceil(W/stride).
 
@@ -252,7 +261,7 @@ class GLCSAttention(nn.Module):
         """B x C x H x W -> the maps that are on, by name: lc, gc are B x C; ls, gs are B x 1 x H x W."""
         maps = {}
         if self.lc is not None or self.gc is not None:
-            pooled = x.mean(dim=(2, 3))
+            pooled = mean_over_places(x)
             if self.lc is not None:
                 maps["lc"] = self.lc(pooled)
             if self.gc is not None:
@@ -335,10 +344,10 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         self.check_input(features)
         if self.mode == "none":
-            last = self.project[0](features[-1].mean(dim=(2, 3)))
+            last = self.project[0](mean_over_places(features[-1]))
             weights = F.one_hot(torch.tensor(len(features) - 1, device=last.device), len(features))
             return last, weights.to(last.dtype).expand(last.shape[0], -1)
-        vectors = [project(x.mean(dim=(2, 3))) for project, x in zip(self.project, features, strict=True)]
+        vectors = [project(mean_over_places(x)) for project, x in zip(self.project, features, strict=True)]
         stacked = torch.stack(vectors, dim=1)  # B x scales x width
         weights = self.scale_weights(stacked)
         return (weights.unsqueeze(-1) * stacked).sum(dim=1), weights

@@ -19,6 +19,7 @@ from course_lib.layers import (
     LocalSpatialAttention,
     ResidualBlock,
     grid_means,
+    mean_over_places,
 )
 
 PAIRS = [("lc", "gc"), ("ls", "gs"), ("lc", "ls"), ("gc", "gs")]
@@ -131,6 +132,15 @@ def test_global_spatial_attention_equals_a_loop():
 def test_grid_means_are_those_of_adaptive_pooling(height, width, grid):
     x = torch.randn(2, 3, height, width, dtype=torch.double)
     assert torch.allclose(grid_means(x, grid), torch.nn.functional.adaptive_avg_pool2d(x, grid))
+
+
+def test_the_mean_over_places_and_the_layout_of_its_gradient():
+    x = torch.randn(2, 3, 5, 4).to(memory_format=torch.channels_last).requires_grad_()
+    out = mean_over_places(x)
+    assert torch.allclose(out, x.mean(dim=(2, 3)), atol=1e-6)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert torch.allclose(gradient, torch.full_like(x, 1 / 20))
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_attention_rows_sum_to_one():
