@@ -261,9 +261,11 @@ def sheet_figure(states: list[tuple[str, torch.Tensor, np.ndarray, float]]) -> F
             top.set_title(title, fontsize=9, loc="center")
             top.axis("off")
             bottom.bar(range(1, 5), weights, color=GREEN, edgecolor=GREY)
-            for i, weight in enumerate(weights, 1):
-                bottom.annotate(f"{weight:.2f}", (i, weight), (0, 2), textcoords="offset points", ha="center",
-                                fontsize=9)  # fmt: skip
             bottom.axhline(0.25, color="black", linewidth=0.8, linestyle=":")
+            # Each number on white, so that the dotted line does not strike it through.
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+            for i, weight in enumerate(weights, 1):
+                bottom.annotate(f"{weight:.2f}", (i, weight), (0, 3), textcoords="offset points", ha="center",
+                                fontsize=9, bbox=white)  # fmt: skip
             bottom.set(ylim=(0, 0.62), yticks=[], xticks=range(1, 5), xlabel=f"scale; P(fake) {p_fake:.2f}")
     return figure
