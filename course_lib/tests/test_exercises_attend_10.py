@@ -13,6 +13,7 @@ from torch import nn
 from course_lib import exercises_attend as exercises
 from course_lib import facenest
 from course_lib.facenest import FaceNeSt, FaceNeStConfig, high_pass
+from course_lib.layers import GlobalChannelAttention
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from test_checks import NONSENSE, STUBS, assert_checker, said  # noqa: E402
@@ -92,6 +93,36 @@ def test_fold_linear(capsys):
     assert "b2 is missing" in said(capsys, "fold_linear", lambda w1, b1, w2, b2: (w2 @ w1, w2 @ b1))
 
 
+class NoBias(GlobalChannelAttention):
+    def forward(self, pooled):
+        return torch.sigmoid(self.scale * (self.matrix(pooled) @ pooled[:, :, None])[:, :, 0])
+
+
+class NoScale(GlobalChannelAttention):
+    def forward(self, pooled):
+        return torch.sigmoid((self.matrix(pooled) @ pooled[:, :, None])[:, :, 0] + self.bias)
+
+
+class WrongWay(GlobalChannelAttention):
+    def matrix(self, pooled):
+        query, key = self.query_key(pooled.unsqueeze(1)).unbind(dim=1)
+        return torch.softmax(query[:, :, None] * key[:, None, :], dim=1)
+
+
+class Exchanged(GlobalChannelAttention):
+    def matrix(self, pooled):
+        key, query = self.query_key(pooled.unsqueeze(1)).unbind(dim=1)
+        return torch.softmax(query[:, :, None] * key[:, None, :], dim=-1)
+
+
+DEAF = {
+    "gc: no bias": NoBias,
+    "gc: no scale": NoScale,
+    "gc: softmax, dim=1": WrongWay,
+    "gc: q and k": Exchanged,
+}
+
+
 class Mine(nn.Module):
     """FaceNeSt from the library's parts, with one thing wrong at a time."""
 
@@ -109,6 +140,9 @@ class Mine(nn.Module):
             del self.fusion
         if fault == "no dropout":
             self.head[2] = nn.Identity()
+        if fault in DEAF:
+            for stage in self.stages[2:]:
+                stage[0].attention.gc.__class__ = DEAF[fault]
 
     def forward(self, x):
         fault = self.fault
@@ -166,6 +200,7 @@ FAULTS = {
     "sigmoid": "that is the sigmoid; return the logit",
     "negative": "the logit is that of fake",
     "zeros": "was expected",
+    **{fault: "is 'stages.2.0.attention.gc' (lesson 07, global channel attention)" for fault in DEAF},
 }
 
 
