@@ -90,7 +90,7 @@ def published(axis, top, parameters, shares):
                 )
     right = 0.15 + 4 * step + width
     axis.text(
-        right + 0.3, top - 0.72, "maximum of each, times a fixed w,\nin one list: 1,856 numbers", fontsize=11
+        right + 0.3, top - 0.72, "maximum of each, times a static w,\nin one list: 1,856 numbers", fontsize=11
     )
     arrow(axis, (right + 0.3, top - 1.25), (right + 0.75, top - 1.25))
     station(axis, right + 0.8, top - 1.25, 1.35, 0.62, "head", "two logits", BLUE)
