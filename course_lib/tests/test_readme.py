@@ -64,3 +64,15 @@ def test_the_scores_of_faces():
     trained = {row["steps"] for row in table}
     config = json.loads((CHECKPOINTS / "faces" / "config.json").read_text())
     assert trained == {str(config["training"]["epochs"] * config["training"]["batches"])}
+
+
+def test_the_rivals():
+    found = {}
+    for row in rows(ROOT / "data" / "ablation" / "rivals.csv"):
+        if row["question"] == "studio" and row["high_pass"] == "True":
+            found.setdefault(row["network"], []).append(float(row["test_auc"]))
+    mean = {name: sum(aucs) / len(aucs) for name, aucs in found.items()}
+    assert all(len(aucs) == 3 for aucs in found.values())
+    for name in ("plain ResNet", "SE-ResNet", "FaceNeSt", "CBAM-ResNet"):
+        assert f"{name} {mean.pop(name):.3f}" in TEXT, name
+    assert len(mean) == 4 and f"at most {max(mean.values()):.3f}" in TEXT
