@@ -337,7 +337,7 @@ def test_the_same_file_twice_and_clear(uploader):
     uploader.locator(".cu-table summary", has_text="History (2)").wait_for()
     assert uploader.locator(".cu-card").count() == 2
     uploader.locator(".cu-clear").click()
-    # The page follows the kernel piece by piece: each piece is waited for, and a piece that stays is a failure.
+    # The page follows the kernel piece by piece: each is waited for, and one that stays is a failure.
     uploader.locator(".cu-card").first.wait_for(state="detached")
     uploader.locator(".cu-history").wait_for(state="detached")
 
