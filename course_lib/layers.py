@@ -52,7 +52,7 @@ def mean_over_places(x: Tensor) -> Tensor:
     """B x C x H x W -> B x C: `x.mean(dim=(2, 3))`, written so that its gradient is laid out as `x` is.
 
     In training the channels are last in memory. The gradient of the plain mean comes with the channels first,
-    and all backward steps before it then run on mixed layouts: a sixth of the training time at 64 px.
+    and all backward steps before it then run on mixed layouts, which is slower.
     """
     return x.permute(0, 2, 3, 1).mean(dim=(1, 2))
 
