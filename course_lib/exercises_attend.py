@@ -209,6 +209,54 @@ def judge_shortcut(mine: nn.Module, theirs: nn.Module, setting: tuple[int, int, 
             equal(mine(x.clone()), theirs(x), named, 1e-4)
 
 
+# ---- for lessons 07 to 10: wrong answers with a name, gradients that arrive ----
+
+
+def named_equal(
+    answer: Any,
+    expected: Any,
+    what: str,
+    slips: Sequence[tuple[str, Any]],
+    tolerance: float = 1e-5,
+    floor: float = 1e-5,
+) -> None:
+    """`equal`, and the name of the slip if the wrong answer is one of ``slips`` (words, what they give)."""
+    try:
+        equal(answer, expected, what, tolerance, floor)
+    except NotYet as wrong:
+        for words, guess in slips:
+            if alike(answer, guess):
+                raise NotYet(f"{wrong}: {words}") from None
+        raise
+
+
+def alike(answer: Any, guess: Any) -> bool:
+    """Whether a wrong answer is what a known slip gives."""
+    try:
+        equal(answer, guess, "it", 1e-4, 1e-4)
+    except NotYet:
+        return False
+    return True
+
+
+def judge_paths(mine: Any, reference: Any, case: tuple, names: Sequence[str]) -> None:
+    """Right numbers are not enough if one of the arguments hears nothing from the loss."""
+    where = "its numbers are right, but"
+    gradients_of = []
+    for function in (mine, reference):
+        leaves = [part.clone().requires_grad_() for part in case]
+        out = function(*[leaf.clone() for leaf in leaves])
+        if not isinstance(out, torch.Tensor) or not out.requires_grad:
+            raise NotYet(
+                f"{where} no gradient goes back through it: .detach(), torch.no_grad() or NumPy cuts it"
+            )
+        weights = torch.linspace(0.5, 1.5, out.numel()).view(out.shape)
+        gradients_of.append(torch.autograd.grad((out * weights).sum(), leaves, allow_unused=True))
+    for name, ours, theirs in zip(names, *gradients_of, strict=True):
+        if ours is None or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+            raise NotYet(f"{where} the gradient at {name} is not: something on the way cuts it")
+
+
 # ---- lesson 07: channel attention ----
 
 
@@ -237,47 +285,26 @@ def eca(mine: Any) -> None:
         expected = eca_reference(*case)
         size = f"{len(pooled)} image{'s' * (len(pooled) > 1)} of {pooled.shape[1]} channels"
         what = f"for {size}, a kernel of {len(kernel)} and bias {bias:g} it"
-        try:
-            equal(answer, expected, what)
-        except NotYet as wrong:
-            raise NotYet(f"{wrong}{eca_slip(answer, case)}") from None
-    hears_the_loss(mine, cases[2], ("pooled", "kernel"))
-
-
-def eca_slip(answer: Any, case: tuple) -> str:
-    """What went wrong, if it is one of the usual slips; else nothing."""
-    pooled, kernel, bias = case
-    if not isinstance(answer, torch.Tensor):
-        return ""
-    inside = eca_reference(*case)
-    guesses = [
-        (torch.logit(inside), "the sigmoid at the end is missing"),
-        (eca_reference(pooled, kernel.flip(0), bias), "the kernel is the wrong way round"),
-        (eca_reference(pooled, kernel, 0.0), "the bias was not added"),
-        (eca_reference(pooled.T.contiguous(), kernel, bias).T, "it slid along the images, not the channels"),
-        (inside.unsqueeze(1), "the dimension of size 1 in the middle has to go again: squeeze(1)"),
-        (
-            inside[:, len(kernel) // 2 : inside.shape[1] - len(kernel) // 2],
-            "the zeros at both ends are missing",
-        ),
-    ]
-    for guess, words in guesses:
-        if answer.shape == guess.shape and torch.allclose(answer.detach().to(guess), guess, atol=1e-4):
-            return f": {words}"
-    return ""
-
-
-def hears_the_loss(mine: Any, case: tuple, names: Sequence[str]) -> None:
-    """Right numbers are not enough: the first arguments must get a gradient, else nothing could learn."""
-    leaves = [value.clone().requires_grad_() for value in case[: len(names)]]
-    out = mine(*leaves, *case[len(names) :])
-    wrong = "the numbers are right, but no gradient goes back"
-    if not isinstance(out, torch.Tensor) or not out.requires_grad:
-        raise NotYet(f"{wrong}: .detach(), .item(), torch.tensor() or NumPy on the way cuts it")
-    found = torch.autograd.grad(out.square().sum(), leaves, allow_unused=True)
-    for name, gradient in zip(names, found, strict=True):
-        if gradient is None:
-            raise NotYet(f"{wrong} to {name}: .detach(), .item() or torch.tensor() on the way cuts it")
+        inside, edge = expected, len(kernel) // 2
+        slips = [
+            ("the sigmoid at the end is missing", torch.logit(inside)),
+            ("the kernel is the wrong way round", eca_reference(pooled, kernel.flip(0), bias)),
+            ("the bias was not added", eca_reference(pooled, kernel, 0.0)),
+            (
+                "it slid along the images, not the channels",
+                eca_reference(pooled.T.contiguous(), kernel, bias).T,
+            ),
+            ("the dimension of size 1 in the middle has to go again: squeeze(1)", inside.unsqueeze(1)),
+            ("the zeros at both ends are missing", inside[:, edge : inside.shape[1] - edge]),
+        ]
+        named_equal(answer, expected, what, slips)
+    pooled, kernel, bias = cases[2]
+    judge_paths(
+        lambda *case: mine(*case, bias),
+        lambda *case: eca_reference(*case, bias),
+        (pooled, kernel),
+        ("pooled", "kernel"),
+    )
 
 
 def channel_matrix_reference(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -300,33 +327,23 @@ def channel_matrix(mine: Any) -> None:
         raise NotAttempted
     for case, answer in zip(cases, answers, strict=True):
         what = f"for query and key of shape {tuple(case[0].shape)} it"
-        try:
-            equal(answer, channel_matrix_reference(*case), what)
-        except NotYet as wrong:
-            raise NotYet(f"{wrong}{matrix_slip(answer, *case)}") from None
-    hears_the_loss(mine, cases[1], ("query", "key"))
-
-
-def matrix_slip(answer: Any, query: torch.Tensor, key: torch.Tensor) -> str:
-    """What went wrong, if it is one of the usual slips; else nothing."""
-    if not isinstance(answer, torch.Tensor):
-        return ""
-    scores = query[:, :, None] * key[:, None, :]
-    right = torch.softmax(scores, dim=2)
-    guesses = [
-        (scores, "these are the scores; the softmax is missing"),
-        (torch.softmax(scores, dim=1), "the columns sum to 1, and the rows should"),
-        (torch.softmax(scores, dim=0), "the softmax went over the images of the batch"),
-        (torch.softmax(scores.transpose(1, 2), dim=2), "query and key have changed places"),
-        (right.transpose(1, 2), "it is the transpose of what was asked for"),
-        (torch.softmax(scores / query.shape[1] ** 0.5, dim=2), "nothing is to be divided by √C here"),
-    ]
-    for guess, words in guesses:
-        if answer.shape == guess.shape and torch.allclose(answer.detach().to(guess), guess, atol=1e-5):
-            return f": {words}"
-    if scores.exp().isfinite().logical_not().any() and not answer.isfinite().all():
-        return ": e to the 900 is too large for a float; torch.softmax takes care of that, exp alone does not"
-    return ""
+        query, key = case
+        scores, right = query[:, :, None] * key[:, None, :], channel_matrix_reference(*case)
+        slips = [
+            ("these are the scores; the softmax is missing", scores),
+            ("the columns sum to 1, and the rows should", torch.softmax(scores, dim=1)),
+            ("the softmax went over the images of the batch", torch.softmax(scores, dim=0)),
+            ("query and key have changed places", torch.softmax(scores.transpose(1, 2), dim=2)),
+            ("it is the transpose of what was asked for", right.transpose(1, 2)),
+            ("nothing is to be divided by √C here", torch.softmax(scores / query.shape[1] ** 0.5, dim=2)),
+        ]
+        if isinstance(answer, torch.Tensor) and answer.isnan().any() and scores.exp().isinf().any():
+            raise NotYet(
+                f"{what} gives nan: e to the 900 is too large for a float; torch.softmax takes care of that, "
+                "exp alone does not"
+            )
+        named_equal(answer, right, what, slips)
+    judge_paths(mine, channel_matrix_reference, cases[1], ("query", "key"))
 
 
 def gate_parameters_reference(kind: str, channels: int, size: int) -> int:
@@ -352,32 +369,20 @@ def gate_parameters(mine: Any) -> None:
         kind, channels, size = case
         named = "r" if kind == "SE" else "a kernel of"
         what = f"for {kind!r} with {channels} channels and {named} {size} it"
-        expected = gate_parameters_reference(*case)
-        try:
-            equal(answer, expected, what, 0, 1e-9)
-        except NotYet as wrong:
-            raise NotYet(f"{wrong}{count_slip(answer, *case)}") from None
-
-
-def count_slip(answer: Any, kind: str, channels: int, size: int) -> str:
-    """What was forgotten, if it can be told from the number; else nothing."""
-    guesses = {
-        "SE": [(2 * channels * channels // size, "the biases of both linear layers are missing")],
-        "local": [
-            (size, "its bias is missing"),
-            (size * channels, "the kernel is the same for all channels"),
-        ],
-        "global": [
-            (2 * (size + 1), "scale and bias of the last step are missing"),
-            (2 * size + 2, "the two biases of the convolution are missing"),
-            (size + 3, "the convolution has two channels out, query and key"),
-            (channels * channels, "the C×C matrix is computed, not learned"),
-        ],
-    }
-    for guess, words in guesses[kind]:
-        if answer == guess:
-            return f": {words}"
-    return ""
+        slips = {
+            "SE": [("the biases of both linear layers are missing", 2 * channels * channels // size)],
+            "local": [
+                ("its bias is missing", size),
+                ("the kernel is the same for all channels", size * channels),
+            ],
+            "global": [
+                ("scale and bias of the last step are missing", 2 * (size + 1)),
+                ("the two biases of the convolution are missing", 2 * size + 2),
+                ("the convolution has two channels out, query and key", size + 3),
+                ("the C×C matrix is computed, not learned", channels * channels),
+            ],
+        }
+        named_equal(answer, gate_parameters_reference(*case), what, slips[kind], 0, 1e-9)
 
 
 # ---- lesson 08: spatial attention ----
@@ -495,36 +500,6 @@ def mix_streams(mine: Any) -> None:
         )
         named_equal(answer, right, what, slips)
     judge_paths(mine, mix_streams_reference, cases[1], ("x", "the stream logits", "lc", "ls", "gc", "gs"))
-
-
-def named_equal(answer: Any, expected: torch.Tensor, what: str, slips: Sequence[tuple[str, Any]]) -> None:
-    """`equal`, and the name of the slip if the wrong answer is one of ``slips``."""
-    try:
-        equal(answer, expected, what)
-    except NotYet as wrong:
-        for words, guess in slips:
-            if isinstance(answer, torch.Tensor) and answer.shape == guess.shape:
-                if torch.allclose(answer.detach().to(guess.dtype), guess, atol=1e-5):
-                    raise NotYet(f"{wrong}: {words}") from None
-        raise
-
-
-def judge_paths(mine: Any, reference: Any, case: tuple, names: Sequence[str]) -> None:
-    """Right numbers are not enough if one of the arguments hears nothing from the loss."""
-    where = "its numbers are right, but"
-    gradients_of = []
-    for function in (mine, reference):
-        leaves = [part.clone().requires_grad_() for part in case]
-        out = function(*[leaf.clone() for leaf in leaves])
-        if not isinstance(out, torch.Tensor) or not out.requires_grad:
-            raise NotYet(
-                f"{where} no gradient goes back through it: .detach(), torch.no_grad() or NumPy cuts it"
-            )
-        weights = torch.linspace(0.5, 1.5, out.numel()).view(out.shape)
-        gradients_of.append(torch.autograd.grad((out * weights).sum(), leaves, allow_unused=True))
-    for name, ours, theirs in zip(names, *gradients_of, strict=True):
-        if ours is None or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
-            raise NotYet(f"{where} the gradient at {name} is not: something on the way cuts it")
 
 
 # ---- lesson 10: FaceNeSt, whole ----

@@ -180,7 +180,7 @@ class FaceNeSt(nn.Module):
                 if i in config.attend and config.branches:
                     attention = GLCSAttention(width, config.branches, config.reduced, config.grid)
                 block = ResidualBlock(channels, width, stride, config.residual, attention)
-                # Not from 0, as a block begins: with four blocks and few updates this learns more (lesson 10).
+                # Not from 0, as a block begins: with four blocks and few updates it learns more (lesson 10).
                 nn.init.ones_(block.bn2.weight)
                 blocks.append(block)
                 channels = width

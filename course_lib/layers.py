@@ -345,8 +345,8 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         self.check_input(features)
         if self.mode == "none":
             last = self.project[0](mean_over_places(features[-1]))
-            weights = F.one_hot(torch.tensor(len(features) - 1, device=last.device), len(features))
-            return last, weights.to(last.dtype).expand(last.shape[0], -1)
+            weights = F.pad(last.new_ones(last.shape[0], 1), (len(features) - 1, 0))  # 0, ..., 0, 1
+            return last, weights
         vectors = [project(mean_over_places(x)) for project, x in zip(self.project, features, strict=True)]
         stacked = torch.stack(vectors, dim=1)  # B x scales x width
         weights = self.scale_weights(stacked)

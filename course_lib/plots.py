@@ -598,32 +598,6 @@ def plot_by_depth(
 # ---- lesson 08: spatial attention ----
 
 
-def plot_cost(
-    pixels: Sequence[float], curves: dict[str, Sequence[float]], ylabel: str, title: str = ""
-) -> dict[str, np.ndarray]:
-    """Up to four costs over the number of pixels, both axes in powers, each name with its slope there.
-
-    A slope of 1 is "linear": twice as many pixels cost twice as much; 2 is "quadratic". Returns the slopes by
-    name, from the first point to the last.
-    """
-    x = np.asarray(pixels, dtype=float)
-    looks = zip((FAKE, GREEN, REAL, GREY), ("--", "-", "-.", ":"), "soD^", strict=True)
-    slopes = {}
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 3.2))
-        for (name, values), (colour, dash, marker) in zip(curves.items(), looks, strict=False):
-            y = np.asarray(values, dtype=float)
-            slopes[name] = np.log(y[-1] / y[0]) / np.log(x[-1] / x[0])
-            words = f"{name}: slope {slopes[name]:.2g}"
-            axis.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, label=words)
-        axis.set(xscale="log", yscale="log", xlabel="places", ylabel=ylabel, title=title)
-        axis.set_xticks(x, [f"{round(n**0.5)}×{round(n**0.5)}" for n in x])
-        axis.minorticks_off()
-        axis.legend()
-        finish(figure)
-    return slopes
-
-
 def overlay(image: Any, weights: Any, low: float, high: float) -> np.ndarray:
     """A face in grey, tinted by place weights: purple below the middle of low…high, orange above. uint8."""
     grey = as_picture(image).mean(axis=2) / 255
@@ -813,14 +787,21 @@ def plot_gains(
 
 
 def plot_growth(
-    factors: Sequence[float], curves: dict[str, Sequence[float]], xlabel: str, ylabel: str, title: str = ""
+    x: Sequence[float],
+    curves: dict[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    ticks: Sequence[str] | None = None,
+    base: int = 2,
 ) -> dict[str, float]:
-    """Up to four curves of positive numbers, both axes in powers of two, each name with its slope.
+    """Up to four curves of positive numbers, both axes in powers of `base`, each name with its slope.
 
-    A slope of 1: twice the input, twice the output; a slope of 2: four times. Returns the slopes by name,
-    from the first point to the last.
+    A slope of 1 is "linear": twice the input, twice the output; a slope of 2 is "quadratic": four times.
+    ticks: what stands below each x, if not the number itself. Returns the slopes by name, from the first
+    point to the last.
     """
-    x = np.asarray(factors, dtype=float)
+    x = np.asarray(x, dtype=float)
     looks = zip((FAKE, GREEN, REAL, GREY), ("--", "-", "-.", ":"), "soD^", strict=True)
     slopes = {}
     with plt.rc_context(STYLE):
@@ -830,9 +811,10 @@ def plot_growth(
             slopes[name] = float(np.log(y[-1] / y[0]) / np.log(x[-1] / x[0]))
             words = f"{name}: slope {slopes[name]:.2f}"
             axis.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, label=words)
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log", base=2)
-        axis.set_xticks(x, [f"{n:g}" for n in x])
+        axis.set_xscale("log", base=base)
+        axis.set_yscale("log", base=base)
+        axis.set_xticks(x, ticks or [f"{n:g}" for n in x])
+        axis.minorticks_off()
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axis.legend()
         finish(figure)
@@ -884,44 +866,24 @@ def plot_differences(
     return told
 
 
-def plot_rivals(
-    rows: Sequence[tuple[str, Sequence[float], Sequence[float]]],
-    names: tuple[str, str],
-    xlabel: str = "test AUC",
-) -> dict[str, list[np.ndarray]]:
-    """Each row (name, values of one kind, values of another kind), a value for each seed: squares above,
-    circles below, a bar at each mean, which also stands at the right. A kind without values is left out.
-
-    names: what the two kinds are. Returns the values by row.
-    """
-    drawn = {row[0]: [np.asarray(values, dtype=float) for values in row[1:]] for row in rows}
-    every = np.concatenate([values for pair in drawn.values() for values in pair])
-    low = every.min() - 0.08 * (1 - every.min())
-    looks = list(zip((FAKE, GREEN), "so", (0.16, -0.16), names, strict=True))
+def plot_rivals(rows: dict[str, Sequence[float]], xlabel: str = "test AUC") -> dict[str, np.ndarray]:
+    """A row for each network: a circle for each value (one a seed), a bar at the mean, which also stands at
+    the right; a dotted line at 0.5. Returns the values by row."""
+    drawn = {name: np.asarray(values, dtype=float) for name, values in rows.items()}
+    lowest = min(values.min() for values in drawn.values())
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7.8, 1.1 + 0.5 * len(drawn)))
-        for place, pair in zip(range(len(drawn) - 1, -1, -1), drawn.values(), strict=True):
-            for values, (colour, marker, shift, name) in zip(pair, looks, strict=True):
-                if not len(values):
-                    continue
-                height = place + shift
-                axis.hlines(height, values.min(), values.max(), color=colour, linewidth=1.5)
-                label = name if name not in axis.get_legend_handles_labels()[1] else None
-                dots = axis.plot(values, np.full(len(values), height), marker, color="white", label=label)
-                dots[0].set(markeredgecolor=colour, markersize=6)
-                axis.plot(values.mean(), height, "|", color="black", markersize=11, markeredgewidth=2)
-                text = f"{values.mean():.3f}"
-                axis.annotate(
-                    text, (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=9
-                )
-            axis.axhline(place - 0.5, color="#DDDDDD", linewidth=0.6)
+        figure, axis = plt.subplots(figsize=(7.8, 0.8 + 0.36 * len(drawn)))
+        for place, values in zip(range(len(drawn) - 1, -1, -1), drawn.values(), strict=True):
+            axis.hlines(place, values.min(), values.max(), color=GREEN, linewidth=1.5)
+            height = np.full(len(values), place)
+            axis.plot(values, height, "o", color="white", markeredgecolor=GREEN, markersize=6)
+            axis.plot(values.mean(), place, "|", color="black", markersize=11, markeredgewidth=2)
+            text = f"{values.mean():.3f}"
+            axis.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-        axis.set(yticks=range(len(drawn)), yticklabels=[*drawn][::-1], xlabel=xlabel, xlim=(low, None))
-        axis.set(ylim=(-0.5, len(drawn) - 0.5))
-        figure.legend(loc="upper center", ncols=2, fontsize=10)
-        figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.94))
-        plt.show()
-        plt.close(figure)
+        axis.set(yticks=range(len(drawn)), yticklabels=[*drawn][::-1], xlabel=xlabel)
+        axis.set(xlim=(lowest - 0.08 * (1 - lowest), None), ylim=(-0.5, len(drawn) - 0.5))
+        finish(figure)
     return drawn
 
 

@@ -1,10 +1,9 @@
-"""The interactive pieces of lessons 06 to 10."""
+"""The interactive pieces of lessons 06 to 08; 09 is in `widgets_fusion`, 10 in `widgets_network`."""
 
 from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,18 +16,22 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 
 from .checkpoints import load_checkpoint
-from .data import load
 from .errors import CourseError
-from .layers import GLCSAttention, GlobalChannelAttention, LocalChannelAttention
+from .layers import GlobalChannelAttention, LocalChannelAttention, grid_means
 from .plots import FAKE, GREEN, STYLE
 from .transforms import normalise
-from .widgets_convolve import grey_picture, light_png, sentence
+from .widgets_convolve import grey_picture
 from .widgets_kit import (
     figure_png,
     keep_keys,
+    light_png,
+    notes,
     picture_png,
     picture_widget,
+    read_faces,
     read_number,
+    read_whole,
+    sentence,
     set_picture,
     show_with_picture,
 )
@@ -140,8 +143,7 @@ class GradientChain(ipw.VBox):
         return round(value, 2)
 
     def _say(self, *lines: str) -> None:
-        notes = "".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in lines)
-        self.message.value = f'<div role="status">{notes}</div>' if notes else ""
+        self.message.value = notes(*lines)
 
     def _typed(self, name: str) -> None:
         slider = self.sliders[name]
@@ -185,7 +187,7 @@ class GradientChain(ipw.VBox):
             f"with shortcuts {shortcut}. Bars on a logarithmic scale, input to output."
         )
         png = figure_png(chain_figure(slope, steps))
-        set_picture(self.picture, png, alt, Image.open(io.BytesIO(png)).width)  # scaled, letters would blur
+        set_picture(self.picture, png, alt, None)
 
 
 # ---- lesson 07: channel attention ----
@@ -383,7 +385,7 @@ class ChannelAttentionExplorer(ipw.VBox):
     def show(self) -> None:
         """Display it, with a static figure of the three gates where widgets do not render."""
         if self.grey is None:
-            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), "Nothing to explore.")
+            show_with_picture(self, None, "Nothing to explore.")
         else:
             words = "An explorer of channel gates; the picture shows three of them at work on four channels."
             show_with_picture(self, gate_sheet(self.grey, self.usual), words)
@@ -438,7 +440,7 @@ class ChannelAttentionExplorer(ipw.VBox):
             rows = "; ".join(" ".join(f"{value:.2f}" for value in row) for row in self.matrix)
             alt += f" The matrix, row by row: {rows}."
         png = figure_png(gate_figure(names, maps, self.pooled, {kind: self.gate}, self.matrix))
-        set_picture(self.picture, png, alt, Image.open(io.BytesIO(png)).width)
+        set_picture(self.picture, png, alt, None)
 
 
 def gate_table(names: Sequence[str], pooled: np.ndarray, gate: np.ndarray) -> str:
@@ -521,32 +523,30 @@ def attention_of(model: torch.nn.Module, face: torch.Tensor) -> dict[int, dict[s
     as `GLCSAttention.maps` gives them; "local", "global": place weights, h×w; "matrix": hw×grid², its rows
     sum to 1.
     """
-    calls, hooks = [], []
-    for layer in model.modules():
-        if isinstance(layer, GLCSAttention) and layer.ls is not None and layer.gs is not None:
-            hooks.append(
-                layer.register_forward_hook(lambda layer, inputs, _: calls.append((layer, inputs[0])))
-            )
+    layers = {scale: stage[-1].attention for scale, stage in enumerate(model.stages, start=1)}
+    layers = {scale: layer for scale, layer in layers.items() if layer and layer.ls and layer.gs}
+    inputs: dict[int, torch.Tensor] = {}
+    hooks = [
+        layer.register_forward_hook(lambda _, given, __, scale=scale: inputs.update({scale: given[0]}))
+        for scale, layer in layers.items()
+    ]
     try:
         with torch.no_grad():
-            details = model(normalise(face[None]), return_details=True)[1]
+            model(normalise(face[None]))
     finally:
         for hook in hooks:
             hook.remove()
     seen = {}
-    for layer, batch in calls:
-        for x in batch.split(1):  # a layer that serves several scales gets them along the batch
-            with torch.no_grad():
-                maps = layer.maps(x)
-                reduced = torch.relu(layer.reduce(x))
-                cells = functional.adaptive_avg_pool2d(reduced, layer.gs.grid).flatten(2).transpose(1, 2)
-                matrix = layer.gs.matrix(reduced.flatten(2).transpose(1, 2), cells)[0]
-            local, wide = maps["ls"][0, 0], maps["gs"][0, 0]
-            for scale, shown in enumerate(details["local_maps"], start=1):
-                if shown is not None and shown[0].shape == local.shape and torch.allclose(shown[0], local):
-                    seen[scale] = {"layer": layer, "x": x, "maps": maps, "matrix": matrix,
-                                   "local": local, "global": wide}  # fmt: skip
-    return dict(sorted(seen.items()))
+    for scale, layer in layers.items():
+        x = inputs[scale]
+        with torch.no_grad():
+            maps = layer.maps(x)
+            reduced = torch.relu(layer.reduce(x))
+            cells = grid_means(reduced, layer.gs.grid).flatten(2).transpose(1, 2)
+            matrix = layer.gs.matrix(reduced.flatten(2).transpose(1, 2), cells)[0]
+        seen[scale] = {"layer": layer, "x": x, "maps": maps, "matrix": matrix,
+                       "local": maps["ls"][0, 0], "global": maps["gs"][0, 0]}  # fmt: skip
+    return seen
 
 
 def mixed(
@@ -740,8 +740,7 @@ class AttentionExplorer(ipw.VBox):
         )
 
     def _say(self, *lines: str) -> None:
-        notes = "".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in lines)
-        self.message.value = f'<div role="status">{notes}</div>' if notes else ""
+        self.message.value = notes(*lines)
 
     def _typed(self, _: Any = None) -> None:
         try:
@@ -839,7 +838,7 @@ class AttentionExplorer(ipw.VBox):
     def show(self) -> None:
         """Display it, with a static figure of the chosen place where widgets do not render."""
         if self.model is None:
-            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), "Nothing to explore.")
+            show_with_picture(self, None, "Nothing to explore.")
         else:
             words = "An explorer of the attention layer; the picture shows one place of one face."
             show_with_picture(self, self._picture(self.state()), words)
@@ -884,7 +883,7 @@ class AttentionExplorer(ipw.VBox):
             f"global weight {state['global']:.3f}, bracket {state['bracket']:.3f}. "
             "Beside it the maps of all places."
         )
-        set_picture(self.picture, png, alt, Image.open(io.BytesIO(png)).width)
+        set_picture(self.picture, png, alt, None)
 
 
 def clickable(face: np.ndarray, words: str, shape: tuple[int, int]) -> str:
@@ -903,33 +902,3 @@ def clickable(face: np.ndarray, words: str, shape: tuple[int, int]) -> str:
         f'<img src="data:image/png;base64,{data}" alt="{html.escape(words, quote=True)}" onclick="{script}" '
         f'style="width:{face.shape[1]}px;max-width:100%;cursor:crosshair;image-rendering:pixelated">'
     )
-
-
-def read_whole(given: Any, what: str, low: int, high: int) -> float:
-    """A whole number in range; ValueError with a sentence if it is none."""
-    value = read_number(given, what, low, high)
-    if value != int(value):
-        raise ValueError(f"{what} is {value:g}, which is not a whole number.")
-    return value
-
-
-def read_faces(faces: Any, names: Any) -> tuple[torch.Tensor, list[str]]:
-    """Faces as one uint8 tensor N×3×H×W, and a name for each; ValueError with a sentence if they are none."""
-    if faces is None:
-        valid = load("studio").valid
-        faces = [valid.uint8(int(np.flatnonzero(valid.labels == label)[0])) for label in (0, 1)]
-        names = ["a real one", "a fake"] if names is None else names
-    if isinstance(faces, torch.Tensor) and faces.ndim == 3:
-        faces = [faces]
-    usable = isinstance(faces, (torch.Tensor, list, tuple)) and len(faces) > 0
-    if not usable or not all(
-        isinstance(f, torch.Tensor) and f.ndim == 3 and f.shape[0] == 3 and f.dtype == torch.uint8
-        for f in faces
-    ):
-        raise ValueError("The faces are to be uint8 tensors of shape (3, height, width), at least one.")
-    if len({tuple(f.shape) for f in faces}) > 1 or min(faces[0].shape[1:]) < 32:
-        raise ValueError("The faces are to be of one size, with sides of at least 32 pixels.")
-    names = [f"face {i}" for i in range(len(faces))] if names is None else names
-    if isinstance(names, str) or not isinstance(names, (list, tuple)) or len(names) != len(faces):
-        raise ValueError(f"The names are to be a list of {len(faces)}, one for each face.")
-    return torch.stack(list(faces)), [str(name) for name in names]

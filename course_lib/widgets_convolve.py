@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
@@ -20,9 +18,11 @@ from .plots import STYLE, as_picture, rate_figure
 from .widgets_kit import (
     figure_png,
     keep_keys,
+    light_png,
     picture_png,
     picture_widget,
     read_number,
+    sentence,
     set_picture,
     show_with_picture,
 )
@@ -97,21 +97,6 @@ def map_picture(values: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, str
     return shown, f"mid-grey is 0, black is \u2212{reach:.4g}, white is {reach:.4g}"
 
 
-def light_png(figure: Figure) -> bytes:
-    """A figure as PNG of 24 colours: far fewer bytes, for the figures that stand in for widgets."""
-    stream = io.BytesIO()
-    Image.open(io.BytesIO(figure_png(figure))).convert("RGB").quantize(24).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
-
-
-def sentence(words: str) -> str:
-    """A remark beside a field: words with a sign before them, in the colours of the page."""
-    if not words:
-        return ""
-    style = "border-left:3px solid #D55E00;padding-left:6px"
-    return f'<span role="status" style="{style}">{html.escape(words)}</span>'
-
-
 def signed(value: float) -> str:
     return f"{value:g}".replace("-", "\u2212")
 
@@ -171,7 +156,7 @@ class KernelEditor(ipw.VBox):
     def show(self) -> None:
         """Display it, with a static figure of the presets where widgets do not render."""
         if self.grey is None:
-            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), "No picture was given.")
+            show_with_picture(self, None, "No picture was given.")
         else:
             show_with_picture(
                 self, preset_sheet(self.grey), "A kernel editor; the picture shows its presets."
@@ -377,7 +362,7 @@ class ReceptiveFieldExplorer(ipw.VBox):
     def show(self) -> None:
         """Display it, with a static figure of three stacks where widgets do not render."""
         if self.face is None:
-            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), "Nothing to explore.")
+            show_with_picture(self, None, "Nothing to explore.")
         else:
             words = "A receptive-field explorer; the picture shows the field of three stacks."
             show_with_picture(self, field_sheet(self.face), words)
@@ -689,7 +674,7 @@ class LearningRateFinder(ipw.VBox):
         """Display it, with three of the rates as a static figure where widgets do not render."""
         if not self.ready:
             words = "No search for a learning rate was given."
-            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), words)
+            show_with_picture(self, None, words)
             return
         rates = sorted(self.tried)
         few = {rate: self.tried[rate] for rate in dict.fromkeys((rates[0], self.chosen, rates[-1]))}

@@ -21,8 +21,7 @@ from .images import decode_image, printable
 from .plots import GREEN, GREY, STYLE
 from .transforms import gaussian_blur, jpeg, normalise
 from .widgets import ACCEPT, Upload, read_file, shown_name, take_uploads
-from .widgets_convolve import light_png, sentence
-from .widgets_kit import keep_keys, picture_png, picture_widget, set_picture, show_with_picture
+from .widgets_kit import keep_keys, light_png, picture_widget, sentence, set_picture, show_with_picture
 
 CHANGES = ("as it is", "JPEG, quality 90", "JPEG, quality 50", "JPEG, quality 20", "blurred", "half as large")
 LARGEST = 512  # of a larger picture the middle is judged: shrinking it would take its traces away
@@ -208,7 +207,7 @@ class ScaleWeightsExplorer(ipw.VBox):
     def show(self) -> None:
         """Display it, with a static figure in its place where widgets do not render."""
         if self.model is None:
-            show_with_picture(self, picture_png(np.full((8, 256), 255, np.uint8)), "Nothing to explore.")
+            show_with_picture(self, None, "Nothing to explore.")
         else:
             words = (
                 "An explorer of the four scale weights; the picture shows two faces, before and after JPEG."

@@ -1,8 +1,9 @@
 """What the interactive pieces of the lessons share: a figure in their place where widgets do not render, the
 picture widget, and numbers read from a text field without a traceback.
 
-The pieces themselves stand in `widgets_see` (lessons 00 to 02) and `widgets_convolve` (lessons 03 to 05), the
-uploader in `widgets`. Only modules named ``widgets…`` know ipywidgets.
+The pieces themselves stand in `widgets_see` (lessons 00 to 02), `widgets_convolve` (03 to 05),
+`widgets_attend` (06 to 08), `widgets_fusion` (09) and `widgets_network` (10), the uploader in `widgets`. Only
+modules named ``widgets…`` know ipywidgets.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Any
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
+
+from .data import load
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -29,6 +33,27 @@ def figure_png(figure: Figure) -> bytes:
     figure.savefig(stream, format="png", dpi=100, facecolor="white", bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
     return stream.getvalue()
+
+
+def light_png(figure: Figure) -> bytes:
+    """A figure as PNG of 24 colours: far fewer bytes, for the figures that stand in for widgets."""
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(figure_png(figure))).convert("RGB").quantize(24).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def sentence(words: str) -> str:
+    """A remark beside a field: words with a sign before them, in the colours of the page."""
+    if not words:
+        return ""
+    style = "border-left:3px solid #D55E00;padding-left:6px"
+    return f'<span role="status" style="{style}">{html.escape(words)}</span>'
+
+
+def notes(*lines: str) -> str:
+    """Remarks one below the other, as HTML; "" if there are none."""
+    told = "".join(f"<p><b>Note:</b> {html.escape(line)}</p>" for line in lines)
+    return f'<div role="status">{told}</div>' if told else ""
 
 
 def picture_png(picture: np.ndarray, side: int = 256) -> bytes:
@@ -47,21 +72,26 @@ def picture_widget(png: bytes, words: str, width: int = 256) -> ipw.HTML:
     return view
 
 
-def set_picture(view: ipw.HTML, png: bytes, words: str, width: int = 256) -> None:
-    """Show another picture in a `picture_widget`; ``words`` say what it shows to those who cannot see it."""
+def set_picture(view: ipw.HTML, png: bytes, words: str, width: int | None = 256) -> None:
+    """Show another picture in a `picture_widget`; ``words`` say what it shows to those who cannot see it.
+
+    width: in pixels of the page; None is the picture's own, for figures, whose letters would blur.
+    """
     data = base64.b64encode(png).decode()
+    width = width or Image.open(io.BytesIO(png)).width
     view.value = (
         f'<img src="data:image/png;base64,{data}" alt="{html.escape(words, quote=True)}" '
         f'style="width:{width}px;max-width:100%;image-rendering:pixelated">'
     )
 
 
-def show_with_picture(widget: ipw.Widget, png: bytes, words: str) -> None:
+def show_with_picture(widget: ipw.Widget, png: bytes | None, words: str) -> None:
     """Display a widget, with a PNG in its place wherever widgets do not render (GitHub, print, nbviewer).
 
     One output carries both; every front end shows the richest form it understands. ``words`` is the plain
-    text of the output.
+    text of the output. None in the place of the PNG, a white strip: there is nothing to show.
     """
+    png = picture_png(np.full((8, 256), 255, np.uint8)) if png is None else png
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
     picture = base64.b64encode(png).decode()
     display({WIDGET_VIEW: view, "image/png": picture, "text/plain": words}, raw=True)
@@ -108,3 +138,33 @@ def read_number(text: Any, what: str, low: float, high: float) -> float:
     if not math.isfinite(value) or not low <= value <= high:
         raise ValueError(f"{what} is {value:g}; it must be between {low:g} and {high:g}.")
     return value
+
+
+def read_whole(given: Any, what: str, low: int, high: int) -> float:
+    """A whole number in range; ValueError with a sentence if it is none."""
+    value = read_number(given, what, low, high)
+    if value != int(value):
+        raise ValueError(f"{what} is {value:g}, which is not a whole number.")
+    return value
+
+
+def read_faces(faces: Any, names: Any) -> tuple[torch.Tensor, list[str]]:
+    """Faces as one uint8 tensor N×3×H×W, and a name for each; ValueError with a sentence if they are none."""
+    if faces is None:
+        valid = load("studio").valid
+        faces = [valid.uint8(int(np.flatnonzero(valid.labels == label)[0])) for label in (0, 1)]
+        names = ["a real one", "a fake"] if names is None else names
+    if isinstance(faces, torch.Tensor) and faces.ndim == 3:
+        faces = [faces]
+    usable = isinstance(faces, (torch.Tensor, list, tuple)) and len(faces) > 0
+    if not usable or not all(
+        isinstance(f, torch.Tensor) and f.ndim == 3 and f.shape[0] == 3 and f.dtype == torch.uint8
+        for f in faces
+    ):
+        raise ValueError("The faces are to be uint8 tensors of shape (3, height, width), at least one.")
+    if len({tuple(f.shape) for f in faces}) > 1 or min(faces[0].shape[1:]) < 32:
+        raise ValueError("The faces are to be of one size, with sides of at least 32 pixels.")
+    names = [f"face {i}" for i in range(len(faces))] if names is None else names
+    if isinstance(names, str) or not isinstance(names, (list, tuple)) or len(names) != len(faces):
+        raise ValueError(f"The names are to be a list of {len(faces)}, one for each face.")
+    return torch.stack(list(faces)), [str(name) for name in names]

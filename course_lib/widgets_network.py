@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from .checkpoints import load_checkpoint
@@ -20,9 +18,17 @@ from .errors import CourseError
 from .facenest import MIN_SIDE, FaceNeSt, FaceNeStConfig, count_parameters, high_pass
 from .plots import FAKE, GREEN, STYLE
 from .transforms import normalise
-from .widgets_attend import read_faces
-from .widgets_convolve import light_png, sentence
-from .widgets_kit import figure_png, keep_keys, picture_widget, read_number, set_picture, show_with_picture
+from .widgets_kit import (
+    figure_png,
+    keep_keys,
+    light_png,
+    picture_widget,
+    read_faces,
+    read_whole,
+    sentence,
+    set_picture,
+    show_with_picture,
+)
 
 
 @dataclass
@@ -358,9 +364,7 @@ class NetworkMap(ipw.VBox):
     def _typed(self) -> None:
         largest = min(self.faces[0].shape[1:])
         try:
-            side = read_number(self.side.value, "the side", MIN_SIDE, largest)
-            if side != int(side):
-                raise ValueError(f"the side is {side:g}, which is not a whole number.")
+            side = read_whole(self.side.value, "the side", MIN_SIDE, largest)
         except ValueError as error:
             words = str(error)
             self.message.value = sentence(f"{words[0].upper()}{words[1:]} It is still {self._side}.")
@@ -401,7 +405,7 @@ class NetworkMap(ipw.VBox):
     def show(self) -> None:
         """Display it, with a static figure of all stations where widgets do not render."""
         if self.model is None:
-            show_with_picture(self, picture_of_nothing(), "Nothing to explore.")
+            show_with_picture(self, None, "Nothing to explore.")
             return
         words = "The stations of the network as buttons; the picture shows all of them side by side."
         show_with_picture(self, light_png(map_figure(self.pixels, self.stations)), words)
@@ -436,15 +440,8 @@ class NetworkMap(ipw.VBox):
         else:
             told += " Left the face with that square, right the mean map."
         png = figure_png(station_figure(self.pixels, station))
-        set_picture(self.picture, png, told, Image.open(io.BytesIO(png)).width)
+        set_picture(self.picture, png, told, None)
 
     @staticmethod
     def _product(station: Station) -> str:
         return f" = {station.numbers:,} numbers" if len(station.shape) > 1 else ""
-
-
-def picture_of_nothing() -> bytes:
-    """A white strip, for the place of a widget that has nothing to show."""
-    stream = io.BytesIO()
-    Image.new("L", (256, 8), 255).save(stream, "PNG")
-    return stream.getvalue()

@@ -17,7 +17,10 @@ CODE = [
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("see")
     source = folder / "pieces.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CODE]), source)
+    # A notebook that names no kernel makes JupyterLab ask which one, sometimes in the middle of a run.
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(code) for code in CODE]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), source)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "LESSON", source)
         with stage.open_lesson(folder) as (opened, _):

@@ -106,7 +106,7 @@ def test_eca(capsys):
         (8, "along the images, not the channels"),
         (11, "no gradient goes back"),
         (12, "no gradient goes back"),
-        (13, "no gradient goes back to kernel"),
+        (13, "the gradient at kernel is not"),
         (15, "the sigmoid at the end is missing"),
         (16, "the zeros at both ends are missing"),
         (18, "RuntimeError: Given groups=1"),
@@ -176,7 +176,7 @@ def test_channel_matrix(capsys):
         (9, "divided by √C"),
         (10, "too large for a float"),
         (14, "no gradient goes back"),
-        (15, "no gradient goes back to key"),
+        (15, "the gradient at key is not"),
     ],
 )
 def test_the_usual_slips_of_the_matrix_are_named(capsys, number, words):

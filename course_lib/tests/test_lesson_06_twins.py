@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from lesson_code import NOTEBOOKS, definitions  # noqa: E402
+from lesson_code import NOTEBOOKS, assert_same_gradients, definitions  # noqa: E402
 
 from course_lib import layers  # noqa: E402
 
@@ -39,17 +39,7 @@ def assert_twins(mine: nn.Module, twin: nn.Module, x: torch.Tensor) -> None:
     twin.load_state_dict(shaken(mine).state_dict())
     for mode in (True, False):
         mine.train(mode), twin.train(mode)
-        mine.zero_grad(), twin.zero_grad()
-        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
-        out, expected = mine(a), twin(b)
-        torch.testing.assert_close(out, expected)
-        out.square().sum().backward()
-        expected.square().sum().backward()
-        torch.testing.assert_close(a.grad, b.grad)
-        for (name, p), q in zip(mine.named_parameters(), twin.parameters(), strict=True):
-            torch.testing.assert_close(p.grad, q.grad, msg=lambda text, name=name: f"{name}: {text}")
-        for p, q in zip(mine.buffers(), twin.buffers(), strict=True):  # the running numbers of batch norm
-            torch.testing.assert_close(p, q)
+        assert_same_gradients(mine, twin, x)
 
 
 @settings(max_examples=40, deadline=None)

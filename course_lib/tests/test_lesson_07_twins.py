@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from lesson_code import NOTEBOOKS, definitions  # noqa: E402
+from lesson_code import NOTEBOOKS, assert_same_gradients, definitions  # noqa: E402
 
 from course_lib import layers  # noqa: E402
 
@@ -41,13 +41,7 @@ def test_the_gates_are_the_librarys(name, reach, batch, channels, seed):
         for p, q in zip(mine.parameters(), twin.parameters(), strict=True):
             p.normal_()
             q.copy_(p)
-    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
-    torch.testing.assert_close(mine(a), twin(b))
-    mine(a).square().sum().backward()
-    twin(b).square().sum().backward()
-    torch.testing.assert_close(a.grad, b.grad)
-    for (key, p), q in zip(mine.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(p.grad, q.grad, msg=lambda text, key=key: f"{key}: {text}")
+    assert_same_gradients(mine, twin, x)
 
 
 @settings(max_examples=20, deadline=None)

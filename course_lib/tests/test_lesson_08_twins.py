@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from lesson_code import NOTEBOOKS, definitions  # noqa: E402
+from lesson_code import NOTEBOOKS, assert_same_gradients, definitions  # noqa: E402
 
 from course_lib import layers  # noqa: E402
 from course_lib.exercises_attend import (  # noqa: E402
@@ -42,14 +42,7 @@ def assert_twins(make_mine, make_twin, x: torch.Tensor, seed: int) -> None:
         for p, q in zip(mine.parameters(), twin.parameters(), strict=True):
             p.copy_(torch.randn_like(p))
             q.copy_(p)
-    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
-    out, expected = mine(a), twin(b)
-    torch.testing.assert_close(out, expected)
-    out.square().sum().backward()
-    expected.square().sum().backward()
-    torch.testing.assert_close(a.grad, b.grad)
-    for (name, p), q in zip(mine.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(p.grad, q.grad, msg=lambda text, name=name: f"{name}: {text}")
+    assert_same_gradients(mine, twin, x)
 
 
 shapes = {

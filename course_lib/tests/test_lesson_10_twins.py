@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from lesson_code import NOTEBOOKS, definitions  # noqa: E402
+from lesson_code import NOTEBOOKS, assert_same_gradients, definitions  # noqa: E402
 
 from course_lib import facenest, facenest_reference, layers  # noqa: E402
 from course_lib.facenest import FaceNeStReference, ReferenceGLCSAttention, high_pass  # noqa: E402
@@ -42,26 +42,7 @@ def assert_twins(mine: nn.Module, twin: nn.Module, x: torch.Tensor) -> None:
     assert all(ours[name].shape == theirs[name].shape for name in theirs)
     mine.load_state_dict(shaken(twin).state_dict())
     for mode in (True, False):
-        outputs, gradients = [], []
-        for network in (mine.train(mode), twin.train(mode)):
-            a = x.clone().requires_grad_()
-            torch.manual_seed(5)  # the same dropout
-            out = network(a)
-            names, leaves = zip(*network.named_parameters(), strict=True)
-            found = torch.autograd.grad(out.square().sum(), [a, *leaves])
-            outputs.append(out)
-            gradients.append(dict(zip(["x", *names], found, strict=True)))
-        torch.testing.assert_close(*outputs)
-        for name, wanted in gradients[1].items():
-            torch.testing.assert_close(
-                gradients[0][name],
-                wanted,
-                rtol=1e-6,
-                atol=1e-8,
-                msg=lambda text, name=name: f"{name}: {text}",
-            )
-    for name, value in twin.state_dict().items():  # the running numbers of batch norm among them
-        torch.testing.assert_close(mine.state_dict()[name], value)
+        assert_same_gradients(mine.train(mode), twin.train(mode), x)
 
 
 @settings(max_examples=6, deadline=None)

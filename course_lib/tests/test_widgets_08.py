@@ -171,5 +171,7 @@ def test_a_flat_map_looks_flat_unless_it_is_stretched():
 
 
 def test_plot_cost_returns_the_powers():
-    slopes = plots.plot_cost([4, 16, 64], {"square": [16, 256, 4096], "line": [4, 16, 64]}, "MACs")
+    slopes = plots.plot_growth(
+        [4, 16, 64], {"square": [16, 256, 4096], "line": [4, 16, 64]}, "x", "MACs", base=10
+    )
     assert slopes == pytest.approx({"square": 2, "line": 1})

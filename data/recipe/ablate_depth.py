@@ -24,6 +24,7 @@ at *our* depth, and whether it should shrink its map by averaging or by skipping
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -102,29 +103,31 @@ def prepared(images: torch.Tensor) -> torch.Tensor:
     return high_pass(normalise(images))
 
 
-def judge(model: nn.Module, data: tuple) -> tuple:
+def judge(model: nn.Module, data: tuple, prepare: Callable = prepared) -> tuple:
     """Labels and P(fake) of the middle of each image."""
     images, labels = data
     model.eval()
     with torch.inference_mode():
-        logits = model(prepared(cut(images, "middle")))[:, 0]
+        logits = model(prepare(cut(images, "middle"))).flatten()
     return labels.numpy(), to_probability(logits.numpy())
 
 
-def train_once(make, lr: float, seed: int, data: dict) -> tuple[nn.Module, float]:
+def train_once(
+    make: Callable, lr: float, seed: int, data: dict, prepare: Callable = prepared, epochs: int = EPOCHS
+) -> tuple[nn.Module, float]:
     """One training of what `make()` gives; returns it and the mean loss of the last 50 updates."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = make().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     images, labels = data["train"]
-    total, losses = EPOCHS * (len(images) // IMAGES), []
-    for _ in range(EPOCHS):
+    total, losses = epochs * (len(images) // IMAGES), []
+    for _ in range(epochs):
         for indices in torch.randperm(len(images), generator=generator).split(IMAGES):
             x = cut(images[indices], "random", generator)
             mirrored = torch.rand(len(x), generator=generator) < 0.5
             x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
-            loss = F.binary_cross_entropy_with_logits(model(prepared(x))[:, 0], labels[indices])
+            loss = F.binary_cross_entropy_with_logits(model(prepare(x)).flatten(), labels[indices])
             optimizer.zero_grad()
             loss.backward()
             for group in optimizer.param_groups:
@@ -153,12 +156,15 @@ def choose_rates(data: dict) -> dict[tuple[str, int], float]:
     return best
 
 
-def full_row(names: tuple, key: tuple, make, lr: float, seed: int, data: dict) -> dict:
+def full_row(
+    names: tuple, key: tuple, make: Callable, lr: float, seed: int, data: dict, prepare: Callable = prepared,
+    epochs: int = EPOCHS,
+) -> dict:  # fmt: skip
     """Train once, judge on both columns, and print the row."""
     start = time.perf_counter()
-    model, loss = train_once(make, lr, seed, data)
-    valid = fast_auc(*judge(model, data["valid"]))
-    y, p = judge(model, data["test"])
+    model, loss = train_once(make, lr, seed, data, prepare, epochs)
+    valid = fast_auc(*judge(model, data["valid"], prepare))
+    y, p = judge(model, data["test"], prepare)
     numbers = (loss, valid, fast_auc(y, p), *bootstrap_interval(fast_auc, y, p))
     row = dict(zip(names, (*key, seed, lr, *(f"{number:.4f}" for number in numbers)), strict=True))
     print(f"{time.perf_counter() - start:.0f} s", row, flush=True)

@@ -26,7 +26,6 @@ goes on where it stopped; without it, every row is trained again.
 """
 
 import argparse
-import io
 import statistics
 import sys
 import time
@@ -36,7 +35,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -46,7 +44,7 @@ for folder in ("data/recipe", "data", ""):  # course_lib and the recipe, also wi
 from course_lib.evaluation import fast_auc, to_probability  # noqa: E402
 from course_lib.facenest import count_macs, count_parameters, facenest  # noqa: E402
 from course_lib.training import one_cycle  # noqa: E402
-from course_lib.transforms import Augment, augment_batch, normalise  # noqa: E402
+from course_lib.transforms import Augment, augment_batch, jpeg, normalise  # noqa: E402
 from recipe import train_faces  # noqa: E402
 from recipe.ablate_ingredients import cut, load_data, read_table, write_table  # noqa: E402
 from recipe.rivals import NETWORKS, build  # noqa: E402
@@ -94,7 +92,7 @@ class Studio:
 
     def __init__(self) -> None:
         self.data = {
-            part: (torch.stack([resaved(image, 50) for image in images]), labels)
+            part: (torch.stack([jpeg(image, 50) for image in images]), labels)
             for part, (images, labels) in load_data().items()
         }
 
@@ -184,13 +182,6 @@ class Unseen:
             logits = answer(windows.flatten(0, 1)).reshape(len(windows), -1)
             groups[f"{training} {name}"] = logits.mean(axis=1)
         return groups
-
-
-def resaved(image: torch.Tensor, quality: int) -> torch.Tensor:
-    """uint8 3 x H x W, saved as JPEG and opened again."""
-    buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, format="JPEG", quality=quality)
-    return torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).contiguous()
 
 
 # ------------------------------------------------------------------------------------------ train and judge
@@ -315,7 +306,7 @@ def compare(table: Path, question, kept: Kept, base: str, name: str) -> None:
     if name == base or len(both) < 3:
         return
     difference, low, high = paired(*map(list, zip(*both, strict=True)), question.outside)
-    row = {"question": question.name, "variant": name, "seeds": len(both)}
+    row = {"question": question.name, "variant": name.removeprefix("rival "), "seeds": len(both)}
     row |= {"difference": f"{difference:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}"}
     enter(table, PAIRED_COLUMNS, ("question", "variant"), row)
     print(row, flush=True)

@@ -22,22 +22,20 @@ on the validation column; the test column was written once and decided nothing.
 
 import argparse
 import sys
-import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "data")]  # course_lib and recipe, also without installing them
 
-from course_lib.evaluation import bootstrap_interval, fast_auc, to_probability  # noqa: E402
 from course_lib.facenest import facenest  # noqa: E402
-from course_lib.training import one_cycle  # noqa: E402
 from course_lib.transforms import jpeg, normalise  # noqa: E402
-from recipe.ablate_ingredients import cut, load_data, read_table, write_table  # noqa: E402
+from recipe.ablate_depth import full_row  # noqa: E402
+from recipe.ablate_ingredients import load_data, read_table, write_table  # noqa: E402
 
 TABLE = PROJECT / "data" / "ablation" / "fusion.csv"
 COLUMNS = ("question", "fusion", "seed", "lr", "train_loss", "valid_auc", "test_auc", "low", "high")
@@ -45,7 +43,7 @@ QUESTIONS = {
     "all at quality 50": (("none", "static", "softmax", "dynamic"), (0, 1, 2, 3, 4, 5)),
     "half at quality 30": (("none", "static", "dynamic"), (0, 1, 2, 3)),
 }  # the kinds and the seeds of each
-RATE, EPOCHS, IMAGES = 3e-3, 6, 32
+RATE, EPOCHS = 3e-3, 6
 
 
 def saved_again(images: Tensor, quality: int, share: float = 1.0) -> Tensor:
@@ -62,49 +60,11 @@ def ask(question: str, data: dict) -> dict:
     return {name: (saved_again(images, quality, share), labels) for name, (images, labels) in data.items()}
 
 
-def train_once(fusion: str, seed: int, data: dict) -> tuple[nn.Module, float]:
-    """One training; returns the network and the mean loss of the last 50 updates."""
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    model = facenest(attend=(), fusion=fusion).train().to(memory_format=torch.channels_last)
+def network(fusion: str, seed: int) -> nn.Module:
+    """FaceNeSt without attention, fused in one of the four ways."""
+    model = facenest(attend=(), fusion=fusion).to(memory_format=torch.channels_last)
     torch.manual_seed(seed)  # for the dropout: the kinds have drawn a different number of weights
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
-    images, labels = data["train"]
-    total, losses = EPOCHS * (len(images) // IMAGES), []
-    for _ in range(EPOCHS):
-        for indices in torch.randperm(len(images), generator=generator).split(IMAGES):
-            x = cut(images[indices], "random", generator)
-            mirrored = torch.rand(len(x), generator=generator) < 0.5
-            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
-            loss = F.binary_cross_entropy_with_logits(model(normalise(x)), labels[indices])
-            optimizer.zero_grad()
-            loss.backward()
-            for group in optimizer.param_groups:
-                group["lr"] = one_cycle(len(losses), total, RATE)
-            optimizer.step()
-            losses.append(loss.item())
-    return model, sum(losses[-50:]) / 50
-
-
-def judge(model: nn.Module, data: tuple) -> tuple:
-    """Labels and P(fake) of the middle of each image."""
-    images, labels = data
-    model.eval()
-    with torch.inference_mode():
-        logits = torch.cat([model(normalise(part)) for part in cut(images, "middle").split(200)])
-    return labels.numpy(), to_probability(logits.numpy())
-
-
-def one_row(question: str, fusion: str, seed: int, data: dict) -> dict:
-    """Train once, judge on both columns, and print the row."""
-    start = time.perf_counter()
-    model, loss = train_once(fusion, seed, data)
-    valid = fast_auc(*judge(model, data["valid"]))
-    y, p = judge(model, data["test"])
-    numbers = (loss, valid, fast_auc(y, p), *bootstrap_interval(fast_auc, y, p))
-    values = (question, fusion, seed, RATE, *(f"{number:.4f}" for number in numbers))
-    print(f"{time.perf_counter() - start:.0f} s", values, flush=True)
-    return dict(zip(COLUMNS, values, strict=True))
+    return model
 
 
 def main() -> None:
@@ -118,7 +78,9 @@ def main() -> None:
         data = ask(question, original)
         for seed, fusion in product(seeds, kinds):
             if seed in options.seeds and (question, fusion, seed) not in done:
-                rows.append(one_row(question, fusion, seed, data))
+                make = partial(network, fusion, seed)
+                row = full_row(COLUMNS, (question, fusion), make, RATE, seed, data, normalise, EPOCHS)
+                rows.append(row)
                 write_table(TABLE, COLUMNS, rows)
 
 
