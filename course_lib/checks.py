@@ -30,7 +30,15 @@ from typing import Any
 import numpy as np
 import torch
 
-PARTS = ("exercises_see", "exercises_convolve", "exercises_attend", "exercises_train", "exercises_use")
+PARTS = (
+    "exercises_see",
+    "exercises_convolve",
+    "exercises_attend",
+    "exercises_train",
+    "exercises_judge",
+    "exercises_explain",
+    "exercises_use",
+)
 EXERCISES: dict[str, Callable[[Any], None]] = {}  # every checker by its name; the tests go through them
 
 
