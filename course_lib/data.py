@@ -11,20 +11,21 @@ import difflib
 import operator
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from .catalogue import CATALOGUE, Entry, describe, fetch
 from .embedded import SUMS, data_folder, verify_embedded
 from .errors import DataError
 from .filecheck import Fact, look_into_files, twins
-from .images import decode_image, printable
+from .images import printable
 from .layouts import CLASS_NAMES, SPLITS, Item, Listing, read_listing
+from .pixels import PixelCache, PixelFile, build_pixels, decoded_bytes, default_folder
 from .splits import near_duplicate_groups, split_groups
 
 __all__ = ["CATALOGUE", "CLASS_NAMES", "DataReport", "FaceDataset", "FaceSets", "describe", "load", "verify"]
@@ -44,31 +45,12 @@ def to_float(image: torch.Tensor) -> torch.Tensor:
     return image.to(torch.float32) / 255
 
 
-class PixelCache:
-    """Decoded images by path, up to `limit` bytes; then no more are kept.
-
-    Nothing is thrown out for newcomers: an epoch visits every image once, so whatever is thrown out would be
-    wanted again. Pickled (for DataLoader workers) the cache is empty, and the workers share its limit.
-    """
-
-    def __init__(self, limit: int):
-        self.limit, self.used, self.images = limit, 0, {}
-
-    def __getstate__(self) -> dict:
-        return {"limit": self.limit, "used": 0, "images": {}}
-
-    def put(self, path: str, image: torch.Tensor) -> None:
-        worker = get_worker_info()
-        if self.used + image.nbytes <= self.limit // (worker.num_workers if worker else 1):
-            self.used += image.nbytes
-            self.images[path] = image
-
-
 class FaceDataset(Dataset):
     """A map-style data set of face images: ``dataset[i]`` is ``(transform(image), y)``.
 
     image: uint8 tensor 3xHxW (0..255) as it goes into `transform`; the default gives float32 3xHxW in [0, 1].
     y: int, 1 = fake. All labels at once: `labels`, an int64 array. `paths`: absolute paths, as strings.
+    `pixels`: where decoded images are kept, a `PixelCache` in memory or a `PixelFile` on disk.
     Images are not resized. A file that became unreadable meanwhile raises `ImageError`.
     """
 
@@ -83,12 +65,12 @@ class FaceDataset(Dataset):
         split: str = "all",
         transform: Callable[[torch.Tensor], object] | None = None,
         cache_bytes: int = 1_000_000_000,
-        cache: PixelCache | None = None,
+        cache: PixelCache | PixelFile | None = None,
     ):
         self.paths = [os.path.abspath(path) for path in paths]
         self.labels = np.array(list(labels), dtype=np.int64)
         self.name, self.split, self.transform = name, split, transform
-        self._cache = cache or PixelCache(cache_bytes)
+        self.pixels = cache or PixelCache(cache_bytes)
         if len(self.paths) != len(self.labels) or not np.isin(self.labels, (0, 1)).all():
             raise DataError(f"{name}: every path needs one label, 0 (real) or 1 (fake)")
 
@@ -101,14 +83,20 @@ class FaceDataset(Dataset):
         return (self.transform or to_float)(image), int(self.labels[i])
 
     def uint8(self, i: int) -> torch.Tensor:
-        """Image `i` as uint8 3xHxW, decoded once and then kept in memory. Do not change it in place."""
-        path = self.paths[self._index(i)]
-        image = self._cache.images.get(path)
-        if image is None:
-            # .copy(): torch wants memory of its own that may be written
-            image = torch.from_numpy(np.asarray(decode_image(path)).transpose(2, 0, 1).copy())
-            self._cache.put(path, image)
-        return image
+        """Image `i` as uint8 3xHxW, decoded once and then kept. Do not change it in place."""
+        return self.pixels.image(self.paths[self._index(i)])
+
+    def cached(self, folder: str | os.PathLike) -> FaceDataset:
+        """The same data set, its pictures decoded once into a file in `folder` and read from there.
+
+        Training gives the very same numbers, and needs no memory for the pictures; see `course_lib.pixels`.
+        Raises `DataError` if the disk has no room, or with `.problems` if any picture cannot be read.
+        """
+        pixels, unreadable = build_pixels(folder, self.paths)
+        if unreadable:
+            problems = [f"{printable(path, 200)}: {reason}" for path, reason in unreadable.items()]
+            raise DataError(_problem_words(self.name, Path(folder), problems), problems)
+        return self._with(range(len(self)), pixels)
 
     def subset(self, indices: Iterable[int]) -> FaceDataset:
         """The images at `indices` (whole numbers, a slice, or one bool for each image) as a data set."""
@@ -119,14 +107,16 @@ class FaceDataset(Dataset):
             if indices.shape != (len(self),):
                 raise IndexError(f"a mask for {len(self)} images has {len(self)} entries, not {indices.size}")
             indices = np.flatnonzero(indices)
-        chosen = [self._index(i) for i in indices]
+        return self._with([self._index(i) for i in indices], self.pixels)
+
+    def _with(self, chosen: Sequence[int], cache: PixelCache | PixelFile) -> FaceDataset:
         return FaceDataset(
             [self.paths[i] for i in chosen],
-            self.labels[chosen] if chosen else [],
+            [self.labels[i] for i in chosen],
             name=self.name,
             split=self.split,
             transform=self.transform,
-            cache=self._cache,
+            cache=cache,
         )
 
     def _index(self, i: int) -> int:
@@ -178,6 +168,7 @@ def load(
     on_error: str = "stop",
     transform: Callable[[torch.Tensor], object] | None = None,
     cache_bytes: int = 1_000_000_000,
+    cache: str | os.PathLike | None = None,
 ) -> FaceSets:
     """Load a data set by name (see `describe`) or from a folder of your own.
 
@@ -190,6 +181,9 @@ def load(
         on two sides of a split, with all of them in its `.problems`; "skip" leaves them out (`.skipped`).
     transform: what `dataset[i]` does to the uint8 3xHxW image; default float32 in [0, 1].
     cache_bytes: how much decoded image data the three splits may keep in memory together.
+    cache: for sets that do not fit into memory, a folder (or "disk", for one in the course's cache folder).
+        All pictures are decoded into one file there, once, and from then on read through a memory map:
+        `rvsf` takes 27.5 GB of disk and next to no memory. See `course_lib.pixels`.
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error is 'stop' or 'skip', not {on_error!r}")
@@ -200,12 +194,18 @@ def load(
     items = [item for item in listing.items if item.key in facts]
     doubles = twins(items, facts)
     problems += list(doubles.values())
+    if cache is None:
+        pixels = PixelCache(cache_bytes)
+    else:
+        folder = default_folder(name, listing.base) if cache == "disk" else cache
+        pixels, unreadable = build_pixels(folder, [item.path for item in items])
+        problems += [f"{printable(i.key, 200)}: {unreadable[i.path]}" for i in items if i.path in unreadable]
+        items = [item for item in items if item.path not in unreadable]
     if problems and on_error == "stop":
         raise DataError(_problem_words(name, listing.base, problems), problems)
     items = [item for item in items if item.key not in doubles]
 
     indices, how = _divide(name, items, facts, split_seed)
-    cache = PixelCache(cache_bytes)
     sets = {
         split: FaceDataset(
             [items[i].path for i in chosen],
@@ -213,11 +213,18 @@ def load(
             name=name,
             split=split,
             transform=transform,
-            cache=cache,
+            cache=pixels,
         )
         for split, chosen in indices.items()
     }
     notes = [how, *listing.notes, *_count_notes(entry, items)]
+    if cache is not None:
+        notes.append(f"pictures decoded on disk: {pixels.bytes / 1e9:.2f} GB")
+    elif (need := decoded_bytes([item.path for item in items])) > cache_bytes:
+        notes.append(
+            f"decoded: {need / 1e9:.1f} GB, of which {cache_bytes / 1e9:.1f} GB are kept in memory; "
+            'load(..., cache="disk") decodes once, onto the disk'
+        )
     if problems:
         notes.append(f"{len(problems):,} faults left out, listed in .skipped")
     lines = [f"{name}: {entry.title}" if entry else f"{name}: a folder of images"]

@@ -96,6 +96,14 @@ def decode_image(
         return _finish(image, name, max_pixels, min_side, max_side)
 
 
+def image_size(source: str | Path) -> tuple[int, int]:
+    """(width, height) of a picture as stored in its file, from its header; raises `ImageError`."""
+    name = printable(_default_name(source))
+    data = read_image_file(source, name)
+    with _quiet(), _open(data, name, MAX_PIXELS) as image:
+        return image.size
+
+
 def printable(name: str | os.PathLike, limit: int = 100) -> str:
     """`name` fit for a one-line message: control characters and broken encodings replaced, long names cut."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in os.fspath(name))

@@ -446,11 +446,11 @@ def test_cache_is_bounded_and_stays_at_home(tmp_path):
     for data in (sets.train, sets.test):
         for i in range(len(data)):
             data.uint8(i)
-    cache = sets.train._cache
+    cache = sets.train.pixels
     assert len(cache.images) == 4 and cache.used == 4 * one
     assert sets.train.uint8(0) is sets.train.uint8(0)  # the early ones stay
     copy = pickle.loads(pickle.dumps(sets.train))
-    assert copy._cache.images == {} and len(pickle.dumps(sets.train)) < 5_000
+    assert copy.pixels.images == {} and len(pickle.dumps(sets.train)) < 5_000
     assert torch.equal(copy[3][0], sets.train[3][0])
 
 
