@@ -32,6 +32,10 @@ _HOME = {
     "load": "data",
     "verify": "data",
     "FaceDataset": "data",
+    "unseen_generators": "studio",
+    "load_unseen": "studio",
+    "load_spliced": "studio",
+    "SplicedFaces": "studio",
     "data_folder": "embedded",
     "checkpoint_folder": "embedded",
     "verify_embedded": "embedded",
@@ -66,6 +70,21 @@ _HOME = {
     "wilson_interval": "evaluation",
     "choose_threshold": "evaluation",
     "evaluate": "evaluation",
+    "average_precision": "evaluation",
+    "equal_error_rate": "evaluation",
+    "tpr_at_fpr": "evaluation",
+    "threshold_at_fpr": "evaluation",
+    "confusion": "evaluation",
+    "precision_at_prevalence": "evaluation",
+    "mcnemar": "evaluation",
+    "delong": "evaluation",
+    "paired_bootstrap": "evaluation",
+    "reliability": "calibration",
+    "expected_calibration_error": "calibration",
+    "brier_score": "calibration",
+    "fit_temperature": "calibration",
+    "report": "report",
+    "Report": "report",
     "audit": "audit",
     "already_here": "catalogue",
     # using it
@@ -82,6 +101,8 @@ _HOME = {
     "AttentionExplorer": "widgets_attend",
     "ScaleWeightsExplorer": "widgets_fusion",
     "NetworkMap": "widgets_network",
+    "BaseRateExplorer": "widgets_judge",
+    "ThresholdExplorer": "widgets_judge",
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
 }
@@ -95,6 +116,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from . import checks as check
     from . import plots
     from .audit import audit
+    from .calibration import brier_score, expected_calibration_error, fit_temperature, reliability
     from .catalogue import already_here
     from .checkpoints import Preprocessing, available_checkpoints, load_checkpoint, save_checkpoint
     from .data import FaceDataset, load, verify
@@ -109,11 +131,20 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     )
     from .evaluation import (
         accuracy,
+        average_precision,
         bootstrap_interval,
         choose_threshold,
+        confusion,
+        delong,
+        equal_error_rate,
         evaluate,
+        mcnemar,
+        paired_bootstrap,
+        precision_at_prevalence,
         predict_scores,
         roc_auc,
+        threshold_at_fpr,
+        tpr_at_fpr,
         wilson_interval,
     )
     from .facenest import FaceNeSt, FaceNeStConfig, facenest, facenest_reference
@@ -121,6 +152,8 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .images import decode_image
     from .layers import AdaptivelyWeightedMultiScaleAttention, GLCSAttention, ResidualBlock
     from .predict import Detector
+    from .studio import SplicedFaces, load_spliced, load_unseen, unseen_generators
+    from .report import Report, report
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
@@ -132,6 +165,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
         ReceptiveFieldExplorer,
     )
     from .widgets_fusion import ScaleWeightsExplorer
+    from .widgets_judge import BaseRateExplorer, ThresholdExplorer
     from .widgets_network import NetworkMap
     from .widgets_see import FaceGame, JpegExplorer
 

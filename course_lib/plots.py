@@ -16,6 +16,16 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .errors import DataError
+from .evaluation import (
+    average_precision,
+    check_scores,
+    confusion,
+    fast_auc,
+    precision_at_prevalence,
+    roc_points,
+)
+
 REAL, FAKE, GREY, GREEN = "#0072B2", "#D55E00", "#595959", "#007A5E"
 STYLE = {
     "figure.facecolor": "white",  # opaque, so that black labels stay legible where the page is dark
@@ -127,23 +137,28 @@ def plot_losses(losses: Sequence[float], title: str = "Loss at each step") -> np
 
 def plot_scores(y: Any, p: Any, threshold: float = 0.5) -> dict[str, np.ndarray]:
     """How many real and fake images got which P(fake), in 20 bins; returns the counts of both."""
-    y, p = np.asarray(y), np.asarray(p, dtype=float)
-    edges = np.linspace(0, 1, 21)
-    counts = {name: np.histogram(p[y == label], edges)[0] for label, name in enumerate(("real", "fake"))}
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 2.8))
-        for (name, count), colour, hatch, shift in zip(
-            counts.items(), (REAL, FAKE), ("", "///"), (-0.011, 0.011), strict=True
-        ):
-            middle = (edges[:-1] + edges[1:]) / 2 + shift
-            axis.bar(
-                middle, count, 0.021, color=colour, hatch=hatch, edgecolor="white", label=f"{name} images"
-            )
-        axis.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
-        axis.annotate(" threshold", (threshold, axis.get_ylim()[1]), va="top", fontsize=9)
-        axis.set(title="What the detector says of images it never saw", xlabel="P(fake)", ylabel="images")
-        axis.legend(loc=(0.1, 0.6))
+        counts = draw_scores(axis, y, p, threshold)
+        axis.set(title="What the detector says of images it never saw")
         finish(figure)
+    return counts
+
+
+def draw_scores(axis: Any, y: Any, p: Any, threshold: float) -> dict[str, np.ndarray]:
+    """The work of `plot_scores` on an axis."""
+    y, p = check_scores(y, p, both_classes=False)
+    edges = np.linspace(0, 1, 21)
+    counts = {name: np.histogram(p[y == label], edges)[0] for label, name in enumerate(("real", "fake"))}
+    for (name, count), colour, hatch, shift in zip(
+        counts.items(), (REAL, FAKE), ("", "///"), (-0.011, 0.011), strict=True
+    ):
+        middle = (edges[:-1] + edges[1:]) / 2 + shift
+        axis.bar(middle, count, 0.021, color=colour, hatch=hatch, edgecolor="white", label=f"{name} images")
+    axis.axvline(threshold, color="black", linewidth=0.8, linestyle=":")
+    axis.annotate(" threshold", (threshold, axis.get_ylim()[1]), va="top", fontsize=9)
+    axis.set(xlabel="P(fake)", ylabel="images")
+    axis.legend(loc=(0.1, 0.6))
     return counts
 
 
@@ -911,3 +926,285 @@ def plot_scale_weights(weights: Any, labels: Any, title: str = "") -> dict[str, 
         axis.legend(markerscale=2, loc="upper left")
         finish(figure)
     return drawn
+
+
+# ---- lesson 12: judge it ----
+
+CURVES = tuple(zip((GREEN, FAKE, REAL, GREY), ("-", "--", "-.", ":"), strict=True))  # colour and dash
+
+
+def draw_roc(
+    axis: Any, curves: dict[str, tuple[Any, Any]], marks: dict[str, float] | None = None, log: bool = False
+) -> dict[str, np.ndarray]:
+    """The work of `plot_roc` on an axis."""
+    marks, drawn = marks or {}, {}
+    diagonal = np.linspace(1e-4 if log else 0, 1, 200)
+    axis.plot(diagonal, diagonal, color="black", linewidth=0.8, linestyle=":")
+    for (name, (y, p)), (colour, dash) in zip(curves.items(), CURVES, strict=False):
+        fpr, tpr, thresholds = roc_points(y, p)
+        drawn[name] = np.column_stack([fpr, tpr])
+        label = f"{name}: AUC {fast_auc(*check_scores(y, p)):.3f}"
+        floor = 0.3 / (np.asarray(y) == 0).sum()  # where 0 stands on a logarithmic axis
+        axis.plot(np.maximum(fpr, floor) if log else fpr, tpr, color=colour, linestyle=dash, label=label)
+        if name in marks:
+            at = int(np.searchsorted(-thresholds, -marks[name], side="right")) - 1
+            axis.plot(max(fpr[at], floor) if log else fpr[at], tpr[at], "o", color="black", markersize=7)
+            axis.annotate("threshold", (fpr[at], tpr[at]), (8, -12), textcoords="offset points", fontsize=9)
+    axis.set(xlabel="FPR: reals accused", ylabel="TPR: fakes found", ylim=(-0.02, 1.03))
+    if log:
+        axis.set_xscale("log")
+    else:
+        axis.set_xlim(-0.02, 1.02)
+    axis.legend(loc="lower right", fontsize=9)
+    return drawn
+
+
+def plot_roc(
+    curves: dict[str, tuple[Any, Any]], marks: dict[str, float] | None = None, log: bool = False
+) -> dict[str, np.ndarray]:
+    """ROC curves, one for each name -> (labels, scores), up to four; the dotted line is guessing.
+
+    marks: name -> a threshold to mark on that curve. log: the false positive rate on a logarithmic axis; an
+    FPR of 0, which it does not have, stands at a third of one image. Returns the corners (fpr, tpr) by name.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.6, 4.2))
+        drawn = draw_roc(axis, curves, marks, log)
+        finish(figure)
+    return drawn
+
+
+def plot_precision_recall(curves: dict[str, tuple[Any, Any]]) -> dict[str, np.ndarray]:
+    """Precision against recall, one step curve for each name -> (labels, scores); dotted: a coin.
+
+    Returns the corners (recall, precision) by name.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    drawn = {}
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.6, 3.6))
+        for (name, (y, p)), (colour, dash) in zip(curves.items(), CURVES, strict=False):
+            y, p = check_scores(y, p)
+            precision, recall, _ = precision_recall_curve(y, p)
+            drawn[name] = np.column_stack([recall, precision])
+            label = f"{name}: AP {average_precision(y, p):.3f}"
+            axis.step(recall, precision, where="post", color=colour, linestyle=dash, label=label)
+            axis.axhline(y.mean(), color=colour, linewidth=0.8, linestyle=":")
+        axis.set(xlabel="recall: fakes found", ylabel="precision: alarms that are right")
+        axis.set(xlim=(-0.02, 1.02), ylim=(0, 1.05))
+        axis.legend(loc="lower left", fontsize=9)
+        finish(figure)
+    return drawn
+
+
+def draw_confusion(axis: Any, counts: Any) -> np.ndarray:
+    """The work of `plot_confusion` on an axis."""
+    counts = np.asarray(counts)
+    if counts.shape != (2, 2) or counts.dtype.kind not in "iu" or counts.min() < 0 or counts.sum() == 0:
+        raise DataError("A confusion matrix is 2 x 2 counts, as evaluation.confusion gives them.")
+    words = (("left alone", "accused"), ("missed", "found"))
+    for truth in (0, 1):
+        total = max(1, counts[truth].sum())
+        for said in (0, 1):
+            right, share = truth == said, counts[truth, said] / total
+            axis.add_patch(
+                plt.Rectangle(
+                    (said, 1 - truth), 1, 1, facecolor="#E4EFEB" if right else "white", edgecolor="black",
+                    hatch="" if right else "//", lw=0.8,
+                )
+            )  # fmt: skip
+            told = f"{counts[truth, said]:,}\n{words[truth][said]}, {100 * share:.1f} %"
+            axis.text(
+                said + 0.5, 1.5 - truth, told,
+                ha="center", va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+            )  # fmt: skip
+    axis.set(xlim=(0, 2), ylim=(0, 2), xticks=(0.5, 1.5), xticklabels=("called real", "called fake"))
+    axis.set(yticks=(1.5, 0.5), yticklabels=("real", "fake"))
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return counts
+
+
+def plot_confusion(counts: Any) -> np.ndarray:
+    """A confusion matrix as a table: a row for what the images are, a column for what was said of them.
+
+    Mistakes are hatched; the shares are of the row. Returns the counts.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.6, 2.2))
+        counts = draw_confusion(axis, counts)
+        finish(figure)
+    return counts
+
+
+def draw_reliability(axis: Any, table: Any, colour: str = GREEN, label: str = "") -> None:
+    """One reliability table as dots with their intervals, beside the diagonal."""
+    axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+    off = [np.maximum(table["fake"] - table["low"], 0), np.maximum(table["high"] - table["fake"], 0)]
+    axis.errorbar(
+        table["said"], table["fake"], yerr=off, fmt="o", color=colour, markersize=5, capsize=2, label=label
+    )
+    axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="share of fakes")
+
+
+def plot_reliability(tables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Reliability diagrams side by side, one for each name -> table of `calibration.reliability`.
+
+    Above, the share of fakes against the mean P(fake) of each bin, with its 95 % interval; on the dotted
+    line what is said is true. Below, how many images each bin holds. Returns (said, fake, n) by name.
+    """
+    drawn = {name: table[["said", "fake", "n"]].to_numpy(float) for name, table in tables.items()}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            2, len(tables), figsize=(3.6 * len(tables), 4.3), squeeze=False, sharex=True, sharey="row",
+            height_ratios=[3, 1.1],
+        )  # fmt: skip
+        for (upper, lower), (name, table) in zip(axes.T, tables.items(), strict=True):
+            draw_reliability(upper, table)
+            upper.set(title=name)
+            lower.bar(table["from"], table["n"], table["to"] - table["from"], align="edge", color=GREY,
+                      edgecolor="white")  # fmt: skip
+            for _, row in table.iterrows():
+                place = ((row["from"] + row["to"]) / 2, row["n"])
+                lower.annotate(f"{row['n']:.0f}", place, (0, 1), textcoords="offset points", ha="center",
+                               fontsize=8)  # fmt: skip
+            lower.set(xlabel="P(fake) said")
+            lower.set_ylim(0, 1.25 * max(table["n"].max(), lower.get_ylim()[1] / 1.25))
+        for axis in axes[0, 1:]:
+            axis.set_ylabel("")
+        axes[1, 0].set_ylabel("images")
+        finish(figure)
+    return drawn
+
+
+def ranking_figure(y: Any, p: Any, threshold: float) -> Figure:
+    """Left a few scores on a line from 0 to 1 with a threshold across; right the ROC curve, and where the
+    threshold stands on it. Reals are blue circles, fakes orange diamonds. The figure is not shown."""
+    y, p = check_scores(y, p)
+    counts = confusion(y, p, threshold)
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.3), width_ratios=[1.5, 1])
+        for label, (name, colour, marker) in enumerate((("real", REAL, "o"), ("fake", FAKE, "D"))):
+            height = np.full((y == label).sum(), 1.0 + label)
+            left.plot(p[y == label], height, marker, color=colour, markersize=9, markeredgecolor="white")
+            left.text(-0.03, 1.0 + label, name, ha="right", va="center", color=colour, weight="bold")
+        left.axvspan(min(max(threshold, 0), 1.06), 1.06, color=GREY, alpha=0.13, lw=0)
+        left.axvline(min(max(threshold, 0), 1.06), color="black", linewidth=1.2)
+        left.text(1.05, 2.62, "called fake", ha="right", fontsize=10)
+        left.text(-0.01, 2.62, "called real", ha="left", fontsize=10)
+        left.set(xlim=(-0.02, 1.06), ylim=(0.4, 2.9), yticks=[], xlabel="P(fake)")
+        left.spines["left"].set_visible(False)
+        fpr, tpr, _ = roc_points(y, p)
+        right.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+        right.plot(fpr, tpr, color=GREEN, marker=".", markersize=7)
+        rates = counts[:, 1] / counts.sum(1)
+        right.plot(*rates, "o", color="black", markersize=10, fillstyle="none", markeredgewidth=2)
+        right.set(xlim=(-0.06, 1.06), ylim=(-0.06, 1.06), xlabel="FPR: reals accused")
+        right.set(ylabel="TPR: fakes found", aspect="equal")
+        figure.tight_layout(pad=0.4)
+    return figure
+
+
+def plot_ranking(y: Any, p: Any, threshold: float = 0.5) -> np.ndarray:
+    """A few scores on a line, and where a threshold stands on their ROC curve; returns the confusion matrix
+    at that threshold."""
+    counts = confusion(y, p, threshold)
+    ranking_figure(y, p, threshold)
+    plt.show()
+    plt.close()
+    return counts
+
+
+def natural_frequencies(tpr: float, fpr: float, prevalence: float) -> dict[str, float]:
+    """Of so many pictures, how many are what and are called what: expected numbers, not rounded.
+
+    The number of pictures is 1,000, or ten, a hundred … times that if fewer than ten of them would be fakes.
+    Keys: pictures, fakes, reals, found, missed, accused, spared, alarms, precision (NaN without alarms).
+    """
+    precision = precision_at_prevalence(tpr, fpr, prevalence)
+    pictures = 1_000
+    while 0 < pictures * prevalence < 9.9999 and pictures < 1_000_000:
+        pictures *= 10
+    fakes = pictures * prevalence
+    reals = pictures - fakes
+    found, accused = tpr * fakes, fpr * reals
+    return {
+        "pictures": pictures, "fakes": fakes, "reals": reals, "found": found, "missed": fakes - found,
+        "accused": accused, "spared": reals - accused, "alarms": found + accused, "precision": precision,
+    }  # fmt: skip
+
+
+def whole_shares(parts: Sequence[float], total: int) -> list[int]:
+    """Parts as whole numbers that add up to ``total``: rounded down, the rest to the largest remainders."""
+    shares = np.asarray(parts, dtype=float) / max(sum(parts), 1e-12) * total
+    whole = np.floor(shares + 1e-9).astype(int)
+    for place in np.argsort(whole - shares)[: total - whole.sum()]:
+        whole[place] += 1
+    return whole.tolist()
+
+
+def squares(axis: Any, counts: Sequence[int], columns: int, size: float) -> None:
+    """Squares in rows: fakes found (orange, a diamond inside), fakes missed (orange frame), reals accused
+    (blue, a cross inside), reals left alone (pale)."""
+    place = np.arange(sum(counts))
+    x, height = place % columns, -(place // columns)
+    looks = [(FAKE, FAKE, "D", "white"), ("white", FAKE, "", ""), (REAL, REAL, "x", "white"),
+             ("#DDDDDD", "#DDDDDD", "", "")]  # fmt: skip
+    begin = 0
+    for count, (face, edge, sign, ink) in zip(counts, looks, strict=True):
+        part = slice(begin, begin + count)
+        axis.scatter(x[part], height[part], s=size, marker="s", facecolor=face, edgecolor=edge, linewidth=1)
+        if sign:
+            axis.scatter(x[part], height[part], s=size / 4, marker=sign, color=ink, linewidth=1)
+        begin += count
+    axis.set(xlim=(-0.8, columns - 0.2), ylim=(height.min() - 0.8 if len(place) else -1, 0.8))
+    axis.set_aspect("equal")
+    axis.axis("off")
+
+
+def base_rate_figure(tpr: float, fpr: float, prevalence: float) -> Figure:
+    """Left 1,000 pictures as squares, in the middle 100 alarms, right the precision against the share of
+    fakes among all pictures. The figure is not shown."""
+    numbers = natural_frequencies(tpr, fpr, prevalence)
+    parts = [numbers[key] for key in ("found", "missed", "accused", "spared")]
+    with plt.rc_context(STYLE):
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3.3), width_ratios=[1.75, 0.8, 1.35])
+        squares(left, whole_shares(parts, 1000), 40, 22)
+        each = "" if numbers["pictures"] == 1000 else f" (a square is {numbers['pictures'] // 1000:,})"
+        left.set_title(f"{numbers['pictures']:,} pictures{each}")
+        if numbers["alarms"] > 0:
+            right_ones = whole_shares([numbers["found"], numbers["accused"]], 100)
+            squares(middle, [right_ones[0], 0, right_ones[1], 0], 10, 60)
+            middle.set_title("100 alarms")
+        else:
+            middle.axis("off")
+            middle.set_title("no alarms")
+        handles = [
+            plt.Line2D([], [], linestyle="", marker="s", markersize=9, markerfacecolor=face,
+                       markeredgecolor=edge, label=label)
+            for face, edge, label in (
+                (FAKE, FAKE, "fake found ◆"), ("white", FAKE, "fake missed"),
+                (REAL, REAL, "real accused ×"), ("#DDDDDD", "#DDDDDD", "real left alone"),
+            )
+        ]  # fmt: skip
+        figure.legend(handles=handles, loc="lower left", ncols=4, fontsize=9, handletextpad=0.2,
+                      columnspacing=1.0, bbox_to_anchor=(0.0, -0.02))  # fmt: skip
+        shares = np.logspace(-4, np.log10(0.5), 200)
+        right.plot(100 * shares, [100 * precision_at_prevalence(tpr, fpr, s) for s in shares], color=GREEN)
+        if prevalence > 0 and numbers["alarms"] > 0:
+            right.plot(100 * prevalence, 100 * numbers["precision"], "o", color="black", markersize=8)
+        right.set(xscale="log", ylim=(-3, 104), xlabel="% of all pictures that are fakes")
+        right.set_xticks([0.01, 0.1, 1, 10, 50], ["0.01", "0.1", "1", "10", "50"])
+        right.set_title("% of alarms that are right")
+        figure.tight_layout(pad=0.4, rect=(0, 0.07, 1, 1))
+    return figure
+
+
+def plot_base_rate(tpr: float, fpr: float, prevalence: float) -> dict[str, float]:
+    """What an alarm is worth where so many of all pictures are fakes; returns `natural_frequencies`."""
+    base_rate_figure(tpr, fpr, prevalence)
+    plt.show()
+    plt.close()
+    return natural_frequencies(tpr, fpr, prevalence)
