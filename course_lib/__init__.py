@@ -152,8 +152,8 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .images import decode_image
     from .layers import AdaptivelyWeightedMultiScaleAttention, GLCSAttention, ResidualBlock
     from .predict import Detector
-    from .studio import SplicedFaces, load_spliced, load_unseen, unseen_generators
     from .report import Report, report
+    from .studio import SplicedFaces, load_spliced, load_unseen, unseen_generators
     from .training import FitResult, TrainingError, fit, pick_device
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader

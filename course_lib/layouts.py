@@ -192,7 +192,7 @@ def read_listing(root: Path, layout: str | None = None, above: int = 0) -> Listi
 # --- CSV against folders -----------------------------------------------------------------------------------
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -231,7 +231,7 @@ def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) ->
             problems.append(f"{table.name}: missing, though the other splits have theirs")
             claimed |= {key for key, item in items.items() if item.split == split}
             continue
-        for line, row in enumerate(_rows(table, ("path",)), start=2):
+        for line, row in enumerate(read_rows(table, ("path",)), start=2):
             where, key = f"{table.name} line {line}", _key(row["path"])
             if key is None:
                 shown = printable(row["path"]) or "(no path)"
@@ -280,7 +280,7 @@ def _check_pool_csv(table: Path, items: dict[str, Item], listing: Listing) -> No
     for key in items:  # "real/real_1.jpg" answers to real/real_1.jpg and to real/real_1
         by_id.setdefault(key, key)
         by_id.setdefault(key.rpartition(".")[0] or key, key)
-    for line, row in enumerate(_rows(table, ("images_id", "label")), start=2):
+    for line, row in enumerate(read_rows(table, ("images_id", "label")), start=2):
         where, ident, label = f"{table.name} line {line}", row["images_id"], row["label"].lower()
         shown = printable(ident) or "(no id)"
         if label not in CLASS_NAMES:

@@ -1,4 +1,4 @@
-"""Who is in `studio`: the tables of the data card, counted from data/studio/people.csv.
+"""What is in `studio`: the tables of the data card, counted from the lists in data/studio.
 
     python data/describe_studio.py            print the tables as Markdown
     python data/describe_studio.py --update   write them into data/README.md
@@ -12,7 +12,9 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.stats import chi2_contingency
 
 HERE = Path(__file__).resolve().parent
@@ -36,6 +38,17 @@ def tables(people: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def spliced_table(studio: Path) -> str:
+    """Markdown: how many pictures have each region re-drawn, and how much of the picture the masks cover."""
+    listing = pd.read_csv(studio / "spliced" / "spliced.csv")
+    listing["share"] = [np.asarray(Image.open(studio / mask)).mean() for mask in listing["mask"]]
+    lines = ["| re-drawn region | pictures | share of the picture: least, median, most |", "|---|---|---|"]
+    for region, share in listing.groupby("region")["share"]:
+        numbers = ", ".join(f"{100 * v:.1f} %" for v in (share.min(), share.median(), share.max()))
+        lines.append(f"| {region} | {len(share)} | {numbers} |")
+    return "\n".join(lines) + "\n"
+
+
 def card_with(card: str, text: str) -> str:
     """The data card with everything between the two marks replaced by the tables."""
     before, _, rest = card.partition(BEGIN)
@@ -49,10 +62,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--update", action="store_true", help="write the tables into data/README.md")
     options = parser.parse_args()
-    listing = HERE / "studio" / "people.csv"
-    if not listing.is_file():
-        sys.exit(f"{listing}: there is no such file; make the data with data/make_studio.py.")
-    text = tables(pd.read_csv(listing))
+    studio = HERE / "studio"
+    for listing in (studio / "people.csv", studio / "spliced" / "spliced.csv"):
+        if not listing.is_file():
+            sys.exit(f"{listing}: there is no such file; make the data with data/make_studio.py.")
+    text = "\n".join([tables(pd.read_csv(studio / "people.csv")), spliced_table(studio)])
     if not options.update:
         print(text, end="")
         return

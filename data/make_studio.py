@@ -5,6 +5,7 @@
     python data/make_studio.py --stage train --minutes 25       only train the forger on its own people
     python data/make_studio.py --stage fake                     only photograph, and forge
     python data/make_studio.py --stage assemble                 only crop, save, list, and write the checksums
+    python data/make_studio.py --assets DIR --stage splice      only re-draw one region of some photographs
 
 Every stage goes on where it was interrupted, and everything follows from `--seed`. Renders, photographs and
 the state of the training lie in `--work` (some 2 GB, never committed); the result goes to `--out` (data/).
@@ -13,6 +14,7 @@ Rendering needs the extra `studio`: ``pip install -e '.[studio]'``.
 """
 
 import argparse
+import csv
 import hashlib
 import importlib.util
 import os
@@ -24,8 +26,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # recipe/ and course_lib/, without
 
 from recipe import assemble as steps  # noqa: E402
 
-STAGES = ("render", "train", "fake", "assemble")
+STAGES = ("render", "train", "fake", "assemble", "splice")
 SIDE = 144  # renders; the crop of 128 is cut from them
+SPLICED = 2 / 3  # so many of the people of test/real get a spliced picture
 SHOTS = 4  # photographs of each of the forger's people
 
 
@@ -158,7 +161,8 @@ def frame_folder(arguments: argparse.Namespace, group: steps.Group) -> Path:
     return photo_folder(arguments) / hashlib.sha256(forger_path(arguments).read_bytes()).hexdigest()[:12]
 
 
-def fake(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
+def shipped_forger(arguments: argparse.Namespace):
+    """The forger as a function of (uint8 H×W×3, seed) -> uint8 H×W×3."""
     import torch
 
     from course_lib.generator import forge, load_forger
@@ -170,6 +174,11 @@ def fake(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
         batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
         return forge(model, batch, seed)[0].permute(1, 2, 0).numpy()
 
+    return forger
+
+
+def fake(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
+    forger = shipped_forger(arguments)
     for group in groups[1:]:
         made = steps.make_frames(
             rendered(arguments, group),
@@ -197,6 +206,45 @@ def assemble(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
     write_checksums(arguments.out)
 
 
+def picture_names(arguments: argparse.Namespace, group: steps.Group) -> dict[int, str]:
+    """person -> the id of their picture, for one group, as `assemble` wrote it into people.csv."""
+    listing = arguments.out / "studio" / "people.csv"
+    if not listing.is_file():
+        sys.exit(f"{listing} is not there; run the stage assemble first.")
+    with listing.open(newline="", encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["split"], row["label"]) == (group.split, group.label)
+        ]
+    return {int(row["person"]): row["id"] for row in rows}
+
+
+def splice(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
+    import numpy as np
+    from PIL import Image
+    from recipe.people import draw_person
+    from recipe.splice import Landmarks, assign_regions, make_spliced
+
+    if arguments.assets is None:
+        sys.exit("The stage splice needs --assets DIR: it finds eyes and mouths on the mesh of the assets.")
+    group = next(g for g in groups if (g.split, g.label) == ("test", "real"))
+    names = picture_names(arguments, group)
+    people = {number: draw_person(arguments.seed, number) for number in names}
+    photos = frame_folder(arguments, group)
+    areas = make_spliced(
+        assign_regions(people, round(SPLICED * len(people)), arguments.seed),
+        names,
+        people,
+        lambda person: np.array(Image.open(photos / f"{person:06d}.png").convert("RGB")),
+        shipped_forger(arguments),
+        Landmarks(arguments.assets),
+        arguments.out / "studio",
+        arguments.seed,
+    )
+    told = f"masks cover {min(areas):.1%} to {max(areas):.1%} of it, {np.median(areas):.1%} in the middle"
+    print(f"splice: {len(areas)} pictures; {told}")
+    write_checksums(arguments.out)
+
+
 def write_checksums(out: Path) -> None:
     """data/SHA256SUMS, by the library that will later check it."""
     from course_lib.embedded import write_sums
@@ -221,9 +269,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_stages(arguments: argparse.Namespace, groups: list[steps.Group]) -> int:
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        finished = {"render": render, "train": train, "fake": fake, "assemble": assemble}[stage](
-            arguments, groups
-        )
+        finished = {"render": render, "train": train, "fake": fake, "assemble": assemble, "splice": splice}[
+            stage
+        ](arguments, groups)
         if finished is False:
             print("The forger's training is not finished: run this stage again to go on.")
             return 3

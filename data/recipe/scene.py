@@ -28,6 +28,7 @@ from .paint import (
     monk_albedo,
     paint_skin,
     pattern,
+    scalp_region,
     smooth,
 )
 from .people import ANCESTRIES, Person, draw_light
@@ -174,10 +175,10 @@ def _surface_part(
     return Part(name, vertices[surface.source], normals, surface.uv, faces, bsdf)
 
 
-def build_parts(wardrobe: Wardrobe, person: Person) -> tuple[list[Part], np.ndarray]:
-    """All meshes of a person, and the posed base vertices (V, 3)."""
-    library, body = wardrobe.library, wardrobe.body
+def posed_vertices(library: Library, person: Person) -> np.ndarray:
+    """The base mesh as it is photographed, in shape, expression and pose: float32 (V, 3)."""
     rest = library.base.vertices
+    skin = library.base.faces[library.base.in_group("body")]
     shape = morph(library, person)
     if person.hat:  # ears lie flat under a hat
         ears = ear_region(rest) > 0.1
@@ -186,16 +187,17 @@ def build_parts(wardrobe: Wardrobe, person: Person) -> tuple[list[Part], np.ndar
     if beard["style"] in ("full beard", "goatee", "short beard"):
         thick = {"full beard": 0.10, "goatee": 0.06, "short beard": 0.025}[beard["style"]] * beard["density"]
         grow = beard_region(rest, beard["style"], beard["reach"]) * (rest[:, 1] < 6.78)
-        shape = shape + vertex_normals(shape, wardrobe.body_faces) * (thick * grow)[:, None].astype(
-            np.float32
-        )
+        shape = shape + vertex_normals(shape, skin) * (thick * grow)[:, None].astype(np.float32)
     if person.hair["style"] == "buzz":
-        from .paint import scalp_region
+        shape = shape + vertex_normals(shape, skin) * (0.03 * scalp_region(rest))[:, None].astype(np.float32)
+    return pose(library, person, shape)
 
-        shape = shape + vertex_normals(shape, wardrobe.body_faces) * (0.03 * scalp_region(rest))[
-            :, None
-        ].astype(np.float32)
-    vertices = pose(library, person, shape)
+
+def build_parts(wardrobe: Wardrobe, person: Person) -> tuple[list[Part], np.ndarray]:
+    """All meshes of a person, and the posed base vertices (V, 3)."""
+    library, body = wardrobe.library, wardrobe.body
+    rest = library.base.vertices
+    vertices = posed_vertices(library, person)
 
     parts: list[Part] = []
     clothes = _clothes(wardrobe, person, vertices)
@@ -695,19 +697,39 @@ def render_person(wardrobe: Wardrobe, person: Person, side: int = 144, spp: int 
     )
 
 
-def _trace(
-    meshes: list, vertices: np.ndarray, person: Person, light: dict, side: int, spp: int, attempt: int
-) -> np.ndarray:
-    mi = _mitsuba()
-    t = mi.ScalarTransform4f
+def viewpoint(vertices: np.ndarray, person: Person) -> tuple[np.ndarray, np.ndarray, float]:
+    """Where the camera stands, what it aims at (decimetres), and its angle of view in degrees."""
     spec = person.pose
     # Aim at the middle of the face, whatever the morphs and the pose did to it.
     aim = 0.5 * (vertices[132] + vertices[494]) * 0.75 + 0.25 * vertices[881]
     aim = aim * [0.6, 1, 1] + [spec["shift"][0], spec["shift"][1] - 0.05, -0.8]
     face = float(np.linalg.norm(vertices[881] - vertices[5162]))
     distance, height = spec["distance"], spec["height"] * face / 2.2
-    towards = _direction(0, spec["camera_pitch"])
-    origin = aim + towards * distance
+    origin = aim + _direction(0, spec["camera_pitch"]) * distance
+    return origin, aim, math.degrees(2 * math.atan(height / 2 / distance))
+
+
+def project(
+    points: np.ndarray, origin: np.ndarray, aim: np.ndarray, fov: float, side: int = 144
+) -> np.ndarray:
+    """Where points (N, 3) fall in the picture of a camera at `viewpoint`: (N, 2), column and row in pixels.
+
+    (0, 0) is the upper left corner of the picture, not the middle of its first pixel.
+    """
+    ahead = (aim - origin) / np.linalg.norm(aim - origin)
+    right = np.cross(ahead, [0, 1, 0])
+    right /= np.linalg.norm(right)
+    seen = (points - origin) @ np.stack([right, np.cross(ahead, right), ahead], 1)
+    scale = side / 2 / math.tan(math.radians(fov) / 2)
+    return seen[:, :2] / seen[:, 2:] * scale + side / 2
+
+
+def _trace(
+    meshes: list, vertices: np.ndarray, person: Person, light: dict, side: int, spp: int, attempt: int
+) -> np.ndarray:
+    mi = _mitsuba()
+    t = mi.ScalarTransform4f
+    origin, aim, fov = viewpoint(vertices, person)
     scene = {
         "type": "scene",
         "integrator": {
@@ -717,7 +739,7 @@ def _trace(
         },
         "sensor": {
             "type": "perspective",
-            "fov": math.degrees(2 * math.atan(height / 2 / distance)),
+            "fov": fov,
             "near_clip": 0.5,
             "far_clip": 1000,
             "to_world": t().look_at(
