@@ -307,9 +307,13 @@ def _demand_room(folder: Path, paths: list[str]) -> None:
     need, free = decoded_bytes(paths, 400), shutil.disk_usage(folder).free
     if need > free:
         raise DataError(
-            f"{folder}: {len(paths):,} decoded pictures need about {need / 1e9:,.2f} GB and "
-            f"{free / 1e9:,.2f} GB are free; free some space or choose a folder on another disk"
+            f"{folder}: {len(paths):,} decoded pictures need about {_size(need)} and {_size(free)} are free; "
+            "free some space or choose a folder on another disk"
         )
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number / 1e6:,.2f} MB"
 
 
 def _decode(path: str) -> tuple[np.ndarray, int] | str:
