@@ -1,4 +1,4 @@
-"""The command line: ``python -m course_lib info | predict | data | train``.
+"""The command line: ``python -m course_lib info | predict | report | data | train``.
 
 Every command ends with status 0 if all went well and 1 if anything failed (2 for a wrong command line, 130
 when interrupted). What went wrong is one sentence on stderr, never a traceback.
@@ -11,9 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import CourseError
+
+if TYPE_CHECKING:
+    from .data import FaceSets
+    from .training import FitResult
 
 # Imports of torch and the like wait inside the commands, so that --help answers at once.
 
@@ -31,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is still met below
         return status
     except CourseError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        if speaks_for_all(error):
+            print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -42,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename or 'A file'}: {error.strerror or error}", file=sys.stderr)
         return 1
+
+
+def speaks_for_all(error: CourseError) -> bool:
+    """Of several processes that torchrun started, one says what is wrong with all of them."""
+    return os.environ.get("RANK", "0") == "0" or type(error).__name__ == "AloneError"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,10 +90,30 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
     predict.set_defaults(run=run_predict)
 
-    data = commands.add_parser("data", help="list, verify or pack data sets").add_subparsers(
+    names = "studio, rvsf, hardrvsf, rvf10k, deepfake-and-real, or a folder with real/ and fake/ in it"
+    judge = commands.add_parser(
+        "report",
+        help="judge a detector on a data set: a table, a figure, JSON",
+        description="Judge a detector on a data set's test images, with intervals; threshold and temperature "
+        "are chosen on its validation images. Writes report.json, report.png, table.csv and scores.csv.",
+    )
+    judge.add_argument(
+        "--checkpoint", default="studio", metavar="NAME", help="a name or a folder; default: studio"
+    )
+    judge.add_argument("--data", default="studio", metavar="NAME", help=f"{names}; default: studio")
+    judge.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
+    judge.add_argument("--baseline", metavar="NAME", help="another checkpoint, to compare with")
+    judge.add_argument("--out", required=True, metavar="DIR", help="the folder to write into")
+    judge.add_argument("--draws", type=positive, default=1000, help="bootstrap draws; default 1000")
+    judge.add_argument("--seed", type=int, default=0, help="default 0")
+    judge.add_argument("--batch-size", type=positive, default=64, help="images at a time; default 64")
+    judge.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    judge.set_defaults(run=run_report)
+
+    data = commands.add_parser("data", help="list, verify, cache or pack data sets").add_subparsers(
         title="commands", required=True, metavar="COMMAND"
     )
-    names = "studio, rvsf, hardrvsf, rvf10k, deepfake-and-real, or a folder with real/ and fake/ in it"
+    cache_help = "where the decoded pictures go; default: the course's cache folder"
     known = data.add_parser("list", help="the data sets known by name")
     known.set_defaults(run=run_data_list)
     verify = data.add_parser(
@@ -91,6 +122,17 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("name", metavar="NAME", help=names)
     verify.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
     verify.set_defaults(run=run_data_verify)
+    cache = data.add_parser(
+        "cache",
+        help="decode a data set once, onto the disk, so that training is fast and needs no memory for it",
+        description="Decode a data set once, onto the disk. After an interruption, the same command goes on. "
+        "Then load(NAME, cache=...) and train --cache read the decoded pictures.",
+    )
+    cache.add_argument("name", metavar="NAME", help=names)
+    cache.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
+    cache.add_argument("--folder", default="disk", metavar="DIR", help=cache_help)
+    cache.add_argument("--check", action="store_true", help="read all of it, and mend what is damaged")
+    cache.set_defaults(run=run_data_cache)
     pack = data.add_parser(
         "pack", help="for releases: write the checksums and the archive of the embedded data"
     )
@@ -100,10 +142,25 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train FaceNeSt on a data set and save a checkpoint",
-        description="Train FaceNeSt and save a checkpoint. After an interruption, the same command goes on.",
+        description="Train FaceNeSt and save a checkpoint. After an interruption, the same command goes on. "
+        "On several GPUs: torchrun --nproc_per_node=2 -m course_lib train ... makes the same training.",
     )
     train.add_argument("--data", default="studio", metavar="NAME", help=f"{names}; default: studio")
     train.add_argument("--root", metavar="DIR", help="where the data set was unpacked; default: download it")
+    train.add_argument(
+        "--cache",
+        nargs="?",
+        const="disk",
+        metavar="DIR",
+        help="decode the pictures once, onto the disk, for sets that do not fit into memory; default place: "
+        "the course's cache folder",
+    )
+    train.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="decode all pictures once into files there ('disk': the course's own folder), for sets that do "
+        "not fit into memory",
+    )
     train.add_argument(
         "--run-dir", required=True, metavar="DIR", help="for the state, the history and the curves"
     )
@@ -124,6 +181,9 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=0, help="default 0")
     train.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    train.add_argument(
+        "--compile", action="store_true", help="compile the network first; pays in long runs only"
+    )
     train.add_argument("--no-resume", action="store_true", help="throw away an earlier run in RUN_DIR")
     train.set_defaults(run=run_train)
     return top
@@ -255,6 +315,31 @@ def print_table(rows: list[dict], checkpoint: str, threshold: float) -> None:
             print(row["error"], file=sys.stderr)
 
 
+# ---------------------------------------------------------------------------------------------------- report
+def run_report(options: argparse.Namespace) -> int:
+    """Judge a detector, print the table and what it cannot say, write the files."""
+    with contextlib.redirect_stdout(sys.stderr):
+        from .data import load
+        from .predict import Detector
+        from .report import report
+
+        sets = load(options.data, options.root)
+        detector = Detector.load(options.checkpoint, device=options.device)
+        rival = Detector.load(options.baseline, device=options.device) if options.baseline else None
+        found = report(
+            detector,
+            sets,
+            baseline=rival,
+            n_bootstrap=options.draws,
+            seed=options.seed,
+            batch_size=options.batch_size,
+        )
+        folder = found.save(options.out)
+    print(found)
+    print(f"Written: report.json, report.png, table.csv and scores.csv in {folder}")
+    return 0
+
+
 # ------------------------------------------------------------------------------------------------------ data
 def run_data_list(_: argparse.Namespace) -> int:
     """Print the catalogue."""
@@ -273,6 +358,20 @@ def run_data_verify(options: argparse.Namespace) -> int:
     return int(not report.ok)
 
 
+def run_data_cache(options: argparse.Namespace) -> int:
+    """Build or complete the decoded pictures of a data set, and perhaps check them."""
+    from .data import load
+
+    sets = load(options.name, options.root, cache=options.folder)
+    print(sets.card)
+    pixels = sets.train.pixels
+    if options.check:
+        mended = len(pixels.check())
+        print(f"{len(pixels):,} decoded pictures checked, {mended:,} of them were damaged and are mended")
+    print(pixels.folder)
+    return 0
+
+
 def run_data_pack(options: argparse.Namespace) -> int:
     """Checksums, archive, and the archive's own checksum into the library."""
     from .embedded import pack_embedded, pin_embedded, read_pin, write_sums
@@ -286,43 +385,56 @@ def run_data_pack(options: argparse.Namespace) -> int:
 
 # ----------------------------------------------------------------------------------------------------- train
 def run_train(options: argparse.Namespace) -> int:
-    """Load, fit, choose a threshold on the validation set, judge on the test set, save."""
+    """Load, fit, choose a threshold on the validation set, judge on the test set, save.
+
+    Of several processes, the first one alone downloads, prints, judges and saves."""
     import torch
 
-    from .checkpoints import read_config, save_checkpoint
     from .data import load
-    from .evaluation import choose_threshold, evaluate, predict_scores
+    from .distributed import join_team
     from .facenest import facenest
-    from .training import fit
+    from .training import fit, pick_device
 
-    sets = load(options.data, options.root)
-    print(sets.card)
-    torch.manual_seed(options.seed)
-    model = facenest(**({"width": options.width} if options.width else {}))
-    result = fit(
-        model,
-        sets.train,
-        sets.valid,
-        run_dir=options.run_dir,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        crop=options.crop,
-        lr=options.lr,
-        augment=None if options.augment == "none" else options.augment,
-        seed=options.seed,
-        patience=options.patience,
-        ema=options.ema,
-        device=options.device,
-        resume=not options.no_resume,
-    )
+    with join_team(pick_device(options.device)) as (team, _):
+        loaded = []
+        team.only_first(lambda: loaded.append(load(options.data, options.root, cache=options.cache)))
+        sets = loaded[0] if loaded else load(options.data, options.root, cache=options.cache)
+        if team.first:
+            print(sets.card)
+        torch.manual_seed(options.seed)
+        result = fit(
+            facenest(**({"width": options.width} if options.width else {})),
+            sets.train,
+            sets.valid,
+            run_dir=options.run_dir,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            crop=options.crop,
+            lr=options.lr,
+            augment=None if options.augment == "none" else options.augment,
+            seed=options.seed,
+            patience=options.patience,
+            ema=options.ema,
+            device=options.device,
+            compile=options.compile,
+            resume=not options.no_resume,
+        )
     if result.stopped == "interrupted":
         return 130
+    return judge_and_save(result, sets, options) if team.first else 0
+
+
+def judge_and_save(result: "FitResult", sets: "FaceSets", options: argparse.Namespace) -> int:
+    """What follows a training: history, threshold, test scores, checkpoint."""
+    from .checkpoints import read_config, save_checkpoint
+    from .evaluation import choose_threshold, evaluate, predict_scores
+
     print(result.history.round(4).to_string(index=False))
-    threshold = choose_threshold(sets.valid.labels, predict_scores(model, sets.valid))
-    metrics = evaluate(model, sets.test, threshold=threshold)
+    threshold = choose_threshold(sets.valid.labels, predict_scores(result.model, sets.valid))
+    metrics = evaluate(result.model, sets.test, threshold=threshold)
     out = save_checkpoint(
         Path(options.out or Path(options.run_dir) / "checkpoint"),
-        model,
+        result.model,
         metrics={"test": metrics, "data": sets.name},
         training=read_config(result.checkpoint)["training"],
         threshold=threshold,

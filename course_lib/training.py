@@ -5,6 +5,9 @@ images is a function of (seed, epoch); crops, augmentation and dropout of a batc
 epoch, batch). The state is saved at the end of each epoch, so an epoch that was cut short is simply run
 again, and gives the same numbers.
 
+The same idea serves several processes (see `distributed`): each takes its share of the batch that one process
+would have made. They may be another number of processes when the run is resumed.
+
 In the run folder:
 
 ``state.pt``      weights, optimiser, moving average, history; replaced as a whole at the end of each epoch
@@ -41,6 +44,7 @@ from .checkpoints import (
     save_checkpoint,
     write_file,
 )
+from .distributed import AloneError, Team, join_team, whole_batch
 from .errors import CheckpointError, CourseError, DataError
 from .evaluation import fake_logits, fast_auc, predict_logits, to_probability
 from .transforms import Augment, training_batch
@@ -137,6 +141,7 @@ def fit(
     ema: float = 0.0,
     grad_clip: float = 1.0,
     preprocessing: Preprocessing | None = None,
+    resident: bool | None = None,
     resume: bool = True,
     progress: bool = True,
 ) -> FitResult:
@@ -159,14 +164,19 @@ def fit(
     patience: stop after so many epochs without a better validation AUC (or the same AUC and a lower loss).
     ema: decay of a moving average of the weights, which is then validated and saved instead; 0 is off.
     grad_clip: longest gradient, as a norm over all weights.
+    resident: keep all training images on the device as uint8 and cut the crops there. None does so on CUDA
+        where they fit, unless `augment` makes JPEGs, which needs the CPU. The crops are the same.
     resume: False throws away what is in run_dir and starts over.
 
     If a batch does not fit into memory it is halved, and gradients are added up over the parts. An interrupt
     (Ctrl-C, or the stop button) is answered with the best weights so far; call `fit` again to go on.
 
-    Raises `CheckpointError`, `DataError`, `TrainingError`, each with one sentence.
+    Started by ``torchrun``, all processes train this one network together, each on its share of every batch
+    of `batch_size` images; the result is that of one process, up to rounding. See `distributed`.
+
+    Raises `CheckpointError`, `DataError`, `TrainingError`, `TeamError`, each with one sentence.
     """
-    device = pick_device(device)
+    device, run_dir = pick_device(device), Path(run_dir)
     preprocessing = preprocessing or Preprocessing()
     augment = Augment.named(augment)
     settings = Settings(
@@ -174,70 +184,85 @@ def fit(
         ema, grad_clip, plain(asdict(preprocessing)), architecture_of(model), plain(config_of(model)),
         fingerprint(train, "train"), fingerprint(valid, "valid") if valid is not None else "none",
     )  # fmt: skip
-    run_dir = Path(run_dir)
-    state = open_run(run_dir, settings, resume)
+    with join_team(device) as (team, device):
+        share = team.share(min(batch_size, len(train)))  # of each batch, what this process works on
+        model.to(device, memory_format=torch.channels_last if channels_last else torch.preserve_format)
+        optimizer = make_optimizer(model, lr, weight_decay, device)
+        average = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
+        )
+        stepper = Stepper(
+            model, optimizer, device, preprocessing.normalise, amp, compile, grad_clip, label_smoothing,
+            channels_last, team,
+        )  # fmt: skip
 
-    model.to(device, memory_format=torch.channels_last if channels_last else torch.preserve_format)
-    optimizer = make_optimizer(model, lr, weight_decay, device)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
-    prepare = preprocessing.normalise
-    stepper = Stepper(
-        model, optimizer, device, prepare, amp, compile, grad_clip, label_smoothing, channels_last
-    )
-    if state["model"]:
-        restore(state, model, optimizer, average, stepper)
-    else:  # the first weights are kept too, so that an interrupt in the first epoch changes nothing
-        state["best"] = copy_weights(model)
-        keep(state, model, optimizer, average, stepper)
-        save_state(run_dir, state)
-
-    train_labels = np.asarray(train.labels, dtype=np.float32)
-    steps = max(1, len(train) // batch_size)  # images that do not fill a batch wait for the next epoch
-    judged = average.module if average is not None else model
-    board = open_board(run_dir, state["epoch"])
-    with repeatable(device), progress_bar(epochs * steps, state["epoch"] * steps, progress) as bar:
-        try:
-            while not state["stopped"]:
-                epoch, start = state["epoch"], time.perf_counter()
-                model.train()
-                losses: list[torch.Tensor] = []
-                for step, indices in enumerate(epoch_order(len(train), batch_size, seed, epoch)):
-                    set_lr(optimizer, one_cycle(epoch * steps + step, epochs * steps, lr))
-                    generator = seed_everything(seed, epoch, step)
-                    images = training_batch(train, indices, crop, augment, generator)
-                    labels = torch.as_tensor(train_labels[indices])
-                    check_loss(losses, epoch, epochs)  # of the step before: a GPU has had time to finish it
-                    losses.append(stepper(images, labels))
-                    if average is not None:
-                        average.update_parameters(model)
-                    bar.update(1)
-                check_loss(losses, epoch, epochs)
-                seconds = time.perf_counter() - start
-                row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-                row["train_loss"] = torch.stack(losses).double().mean().item()
-                row |= validate(judged, valid, preprocessing, batch_size) if valid is not None else {}
-                row |= {
-                    "seconds": seconds,
-                    "images_per_second": steps * min(batch_size, len(train)) / seconds,
-                }
-                bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith(("loss", "auc"))})
-                finish_epoch(state, row, judged, patience, epochs)
+        def begin() -> None:
+            state = open_run(run_dir, settings, resume)
+            if not state["model"]:  # the first weights are kept too: an interrupt in epoch 1 changes nothing
+                state["best"] = copy_weights(model)
                 keep(state, model, optimizer, average, stepper)
                 save_state(run_dir, state)
-                report(board, row)
-                if state["best_epoch"] == epoch + 1:
-                    save_best(run_dir, state, judged, preprocessing)
-        except KeyboardInterrupt:
-            state["stopped"] = "interrupted"
-            bar.write(
-                f"Interrupted in epoch {state['epoch'] + 1} of {epochs}; the {state['epoch']} finished "
-                "before it are kept "
-                f"in {run_dir}. Call fit again with the same settings to go on from there."
-            )
-        finally:
-            if board is not None:
-                board.close()
-    return finish(state, model, preprocessing, run_dir)
+
+        team.only_first(begin)
+        state = open_run(run_dir, settings, resume=True)  # what every process starts from
+        restore(state, model, optimizer, average, stepper)
+
+        train_labels = np.asarray(train.labels, dtype=np.float32)
+        pictures = on_device(train, device, resident, augment)
+        steps = max(1, len(train) // batch_size)  # images that do not fill a batch wait for the next epoch
+        judged = average.module if average is not None else model
+        board = open_board(run_dir, state["epoch"]) if team.first else None
+        shown = progress_bar(epochs * steps, state["epoch"] * steps, progress and team.first)
+        with repeatable(device), whole_batch(model, team), shown as bar:
+            try:
+                while not state["stopped"]:
+                    epoch, start = state["epoch"], time.perf_counter()
+                    model.train()
+                    losses: list[torch.Tensor] = []
+                    for step, indices in enumerate(epoch_order(len(train), batch_size, seed, epoch)):
+                        set_lr(optimizer, one_cycle(epoch * steps + step, epochs * steps, lr))
+                        generator = seed_everything(seed, epoch, step)
+                        images = training_batch(pictures, indices, crop, augment, generator, share)
+                        labels = torch.as_tensor(train_labels[indices[share]])
+                        check_loss(losses, epoch, epochs)  # of the step before: a GPU had time to finish it
+                        losses.append(stepper(images, labels))
+                        if average is not None:
+                            average.update_parameters(model)
+                        bar.update(1)
+                    check_loss(losses, epoch, epochs)
+                    seconds = time.perf_counter() - start
+                    row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+                    row["train_loss"] = torch.stack(losses).double().mean().item()
+                    if team.first:
+                        row |= validate(judged, valid, preprocessing, batch_size) if valid is not None else {}
+                        row |= {
+                            "seconds": seconds,
+                            "images_per_second": steps * min(batch_size, len(train)) / seconds,
+                        }
+                        shown_now = {k: v for k, v in row.items() if k.endswith(("loss", "auc"))}
+                        bar.set_postfix({k: f"{v:.3f}" for k, v in shown_now.items()})
+                        finish_epoch(state, row, judged, patience, epochs)
+                        keep(state, model, optimizer, average, stepper)
+                        save_state(run_dir, state)
+                        report(board, row)
+                        if state["best_epoch"] == epoch + 1:
+                            save_best(run_dir, state, judged, preprocessing)
+                    verdict = {key: state[key] for key in ("epoch", "stopped")}
+                    state |= team.only_first(lambda verdict=verdict: verdict)
+            except KeyboardInterrupt:
+                state["stopped"] = "interrupted"
+                if team.first:
+                    bar.write(
+                        f"Interrupted in epoch {state['epoch'] + 1} of {epochs}; the {state['epoch']} "
+                        f"finished before it are kept in {run_dir}. Call fit again with the same settings "
+                        "to go on from there."
+                    )
+            finally:
+                if board is not None:
+                    board.close()
+        if not team.first:  # the file says what rank 0 found out
+            state = open_run(run_dir, settings, resume=True) | {"stopped": state["stopped"]}
+        return finish(state, model, preprocessing, run_dir, write=team.first)
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -336,7 +361,9 @@ class Stepper:
         grad_clip: float = 1.0,
         label_smoothing: float = 0.0,
         channels_last: bool = True,
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team()
         self.model, self.optimizer, self.device = model, optimizer, device
         self.forward = torch.compile(model) if compile else model
         self.prepare, self.grad_clip, self.label_smoothing = prepare, grad_clip, label_smoothing
@@ -363,7 +390,10 @@ class Stepper:
         return loss
 
     def gradients(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Gradients of the batch's mean loss, added up over its parts; returns that loss."""
+        """Gradients of the batch's mean loss, added up over its parts and over the team; returns that loss.
+
+        images, labels: this process's share of the batch."""
+        batch = len(images) * self.team.size
         self.optimizer.zero_grad(set_to_none=True)
         targets = labels * (1 - self.label_smoothing) + self.label_smoothing / 2
         total = torch.zeros((), device=self.device)
@@ -373,9 +403,10 @@ class Stepper:
             with torch.autocast(self.device.type, self.dtype, enabled=self.amp):
                 logits = fake_logits(self.forward(x), len(x))
             # The loss in float32 always: a logarithm of something small is no place for half precision.
-            loss = F.binary_cross_entropy_with_logits(logits.float(), y) * (len(x) / len(images))
+            loss = F.binary_cross_entropy_with_logits(logits.float(), y) * (len(x) / batch)
             self.scaler.scale(loss).backward()
             total += loss.detach()
+        self.team.add_up([*(p.grad for p in self.model.parameters() if p.grad is not None), total])
         return total
 
     def make_room(self, batch: int) -> None:
@@ -383,6 +414,11 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        if self.team.size > 1:  # the others are waiting inside this step, so it cannot be begun again
+            raise AloneError(
+                f"Process {self.team.rank + 1} of {self.team.size} ran out of memory with {batch} images; "
+                "use a smaller batch_size, crop or network."
+            )
         if batch // (self.parts * 2) < 2:
             raise TrainingError(
                 f"Out of memory even with {math.ceil(batch / self.parts)} images at a time; use a smaller "
@@ -405,6 +441,8 @@ def half_type(device: torch.device) -> torch.dtype:
 
 def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy to the device; to CUDA from pinned memory, without waiting for the copy to end."""
+    if x.device.type == device.type:
+        return x
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
@@ -426,6 +464,45 @@ def check_loss(losses: list[torch.Tensor], epoch: int, epochs: int) -> None:
             "has diverged; "
             "try a lower lr (a third, say), or amp=False."
         )
+
+
+# ---------------------------------------------------------------------------------- images kept on the device
+class Resident:
+    """A data set's images as one uint8 tensor N x 3 x H x W on a device; `uint8(i)` is a view into it."""
+
+    def __init__(self, dataset: Any, device: torch.device) -> None:
+        shape = dataset.uint8(0).shape
+        self.images = torch.empty(len(dataset), *shape, dtype=torch.uint8, device=device)
+        for i in range(len(dataset)):
+            image = dataset.uint8(i)
+            if image.shape != shape:
+                raise DataError(
+                    f"Image {i} is {list(image.shape)} and image 0 is {list(shape)}: only images of one size "
+                    "can be kept on the device; pass resident=False."
+                )
+            self.images[i] = image
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def uint8(self, i: int) -> torch.Tensor:
+        return self.images[i]
+
+
+def on_device(dataset: Any, device: torch.device, resident: bool | None, augment: Augment) -> Any:
+    """The data set itself, or its images kept on the device: if `resident`, or if None where that pays and
+    fits."""
+    if resident is None:
+        if device.type != "cuda" or augment.jpeg:
+            return dataset
+        free, _ = torch.cuda.mem_get_info(device)
+        if len(dataset) * dataset.uint8(0).nbytes > free // 2:  # the other half is for the training itself
+            return dataset
+        try:
+            return Resident(dataset, device)
+        except DataError:  # images of several sizes
+            return dataset
+    return Resident(dataset, device) if resident else dataset
 
 
 # ------------------------------------------------------------------------------------------------ validation
@@ -590,13 +667,15 @@ def save_best(run_dir: Path, state: dict[str, Any], model: nn.Module, preprocess
     )
 
 
-def finish(state: dict[str, Any], model: nn.Module, preprocessing: Preprocessing, run_dir: Path) -> FitResult:
-    """The best weights into the model, and the result."""
+def finish(
+    state: dict[str, Any], model: nn.Module, preprocessing: Preprocessing, run_dir: Path, write: bool = True
+) -> FitResult:
+    """The best weights into the model, and the result; with `write`, the checkpoint if it is not there."""
     model.load_state_dict(state["best"])
     checkpoint = None
     if state["best_epoch"]:
         checkpoint = run_dir / BEST
-        if best_on_disk(checkpoint) != state["best_epoch"]:  # killed between the state and the checkpoint
+        if write and best_on_disk(checkpoint) != state["best_epoch"]:  # killed between state and checkpoint
             save_best(run_dir, state, model, preprocessing)
     return FitResult(
         model.eval(), history_table(state), state["best_epoch"], run_dir, checkpoint, state["stopped"]

@@ -44,7 +44,7 @@ def pad_to(image: torch.Tensor, side: int) -> torch.Tensor:
     down, right = max(0, side - height), max(0, side - width)
     # NumPy's reflection repeats as often as it must, torch's stops at one image width.
     padding = ((0, 0), (down // 2, down - down // 2), (right // 2, right - right // 2))
-    return torch.from_numpy(np.pad(image.numpy(), padding, mode="reflect"))
+    return torch.from_numpy(np.pad(image.cpu().numpy(), padding, mode="reflect")).to(image.device)
 
 
 def random_crop(
@@ -176,23 +176,37 @@ AUGMENTS: dict[str | None, Augment] = {
 
 
 def augment_batch(
-    images: torch.Tensor, augment: Augment, generator: torch.Generator | None = None
+    images: torch.Tensor,
+    augment: Augment,
+    generator: torch.Generator | None = None,
+    *,
+    part: slice | None = None,
+    batch: int | None = None,
 ) -> torch.Tensor:
     """Augment a uint8 batch B x 3 x H x W, each image in its own way; returns a uint8 batch of the same
-    shape.
+    shape, on the same device.
 
     The order is the order in which it happens to a photograph on its way to us: mirrored, light and colour,
     blur, sensor noise, JPEG.
+
+    part, batch: these images are the slice `part` of a batch of so many, whose other images another process
+        augments; each gets what it would get in the whole batch.
+
+    Random numbers are drawn on the CPU wherever the images are, so that every device does the same.
     """
-    batch = len(images)
+    device = images.device
+    part, batch = part or slice(0, len(images)), batch or len(images)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(batch, *shape, generator=generator)[part].to(device)
 
     def chosen(probability: float) -> torch.Tensor:
-        return torch.rand(batch, generator=generator) < probability
+        return rand() < probability
 
     def spread(
         amount: float, columns: int = 1
     ) -> torch.Tensor:  # B x columns x 1 x 1, uniform in [-amount, amount]
-        return (torch.rand(batch, columns, generator=generator) * 2 - 1).mul_(amount)[:, :, None, None]
+        return (rand(columns) * 2 - 1).mul_(amount)[:, :, None, None]
 
     if augment.flip:
         images = torch.where(chosen(augment.flip)[:, None, None, None], images.flip(-1), images)
@@ -204,7 +218,7 @@ def augment_batch(
             brightness=spread(augment.brightness),
             contrast=spread(augment.contrast).exp(),
             saturation=torch.where(
-                chosen(augment.grey)[:, None, None, None], torch.zeros(()), spread(augment.saturation).exp()
+                chosen(augment.grey)[:, None, None, None], 0.0, spread(augment.saturation).exp()
             ),
             tint=spread(augment.tint, 3).exp(),
             gamma=spread(augment.gamma).exp() if augment.gamma else None,
@@ -212,24 +226,28 @@ def augment_batch(
         images = to_uint8(x)
     if augment.blur:
         some = chosen(augment.blur)
-        sigma = 0.3 + 1.2 * torch.rand(batch, generator=generator)
+        sigma = 0.3 + 1.2 * rand()
         if some.any():
             images = images.clone()
             images[some] = to_uint8(gaussian_blur(images[some].float() / 255, sigma[some]))
     if augment.noise:
-        some = chosen(augment.noise)
-        level = (0.005 + 0.035 * torch.rand(batch, generator=generator))[some, None, None, None]
-        if some.any():
+        everyone = torch.rand(batch, generator=generator) < augment.noise
+        some = everyone[part].to(device)
+        level = (0.005 + 0.035 * rand())[some, None, None, None]
+        if everyone.any():
             images = images.clone()
-            grain = torch.randn(images[some].shape, generator=generator)
+            grain = torch.randn(int(everyone.sum()), *images.shape[1:], generator=generator)
+            before = int(everyone[: part.start].sum())
+            grain = grain[before : before + int(some.sum())].to(device)
             images[some] = to_uint8(images[some].float() / 255 + grain * level)
     if augment.jpeg:
         some = chosen(augment.jpeg)
         low, high = augment.quality
-        quality = torch.randint(low, high + 1, (batch,), generator=generator)
-        images = torch.stack(
-            [jpeg(x, int(q)) if s else x for x, q, s in zip(images, quality, some, strict=True)]
-        )
+        quality = torch.randint(low, high + 1, (batch,), generator=generator)[part]
+        if some.any():  # Pillow works on the CPU: those from a GPU make the journey there and back
+            chosen_ones = zip(images[some].cpu(), quality[some.cpu()].tolist(), strict=True)
+            images = images.clone()
+            images[some] = torch.stack([jpeg(image, q) for image, q in chosen_ones]).to(device)
     return images
 
 
@@ -250,13 +268,13 @@ def adjust_colour(
     """
     # All of it but gamma is linear in the three channels, so one 3 x 3 matrix and one offset per image do it
     # in a single pass: about four times faster than one operation after another.
-    luma = torch.tensor(_LUMA, dtype=x.dtype)
+    luma = torch.tensor(_LUMA, dtype=x.dtype, device=x.device)
     tinted = x.mean((2, 3)) * tint[:, :, 0, 0]  # B x 3, the mean colour
     middle = tinted @ luma  # B, the mean grey, which saturation does not change
     saturation, contrast = saturation[:, :, :, 0], contrast[:, :, :, 0]  # B x 1 x 1
     matrix = (
         contrast
-        * (saturation * torch.eye(3, dtype=x.dtype) + (1 - saturation) * luma)
+        * (saturation * torch.eye(3, dtype=x.dtype, device=x.device) + (1 - saturation) * luma)
         * tint[:, None, :, 0, 0]
     )
     offset = (1 - contrast) * middle[:, None, None] + brightness[:, :, :, 0]
@@ -268,7 +286,7 @@ def gaussian_blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """Blur a float batch B x 3 x H x W, image i with standard deviation ``sigma[i]`` pixels (up to about
     1.5)."""
     batch, channels, height, width = x.shape
-    offsets = torch.arange(-4, 5, dtype=x.dtype)
+    offsets = torch.arange(-4, 5, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma[:, None] ** 2))
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None, None, :]
     # All images side by side as channels of one, so that each gets its own kernel in one grouped convolution.
@@ -291,9 +309,22 @@ def to_uint8(x: torch.Tensor) -> torch.Tensor:
 
 
 def training_batch(
-    dataset: Any, indices: np.ndarray, side: int, augment: Augment, generator: torch.Generator
+    dataset: Any,
+    indices: np.ndarray,
+    side: int,
+    augment: Augment,
+    generator: torch.Generator,
+    part: slice | None = None,
 ) -> torch.Tensor:
     """Cut a random crop from each of these images (``dataset.uint8(i)``) and augment: uint8, B x 3 x side x
-    side."""
-    crops = [random_crop(dataset.uint8(int(i)), side, generator, augment.scale) for i in indices]
-    return augment_batch(torch.stack(crops), augment, generator)
+    side.
+
+    part: make only this slice of the batch, exactly as it would be in the whole.
+    """
+    part, crops = part or slice(0, len(indices)), []
+    for place, i in enumerate(indices):
+        if part.start <= place < part.stop:
+            crops.append(random_crop(dataset.uint8(int(i)), side, generator, augment.scale))
+        else:  # another process cuts this one; its random numbers go by here, too
+            torch.rand(3, generator=generator, dtype=torch.float64)
+    return augment_batch(torch.stack(crops), augment, generator, part=part, batch=len(indices))
