@@ -156,12 +156,6 @@ def parser() -> argparse.ArgumentParser:
         "the course's cache folder",
     )
     train.add_argument(
-        "--cache",
-        metavar="DIR",
-        help="decode all pictures once into files there ('disk': the course's own folder), for sets that do "
-        "not fit into memory",
-    )
-    train.add_argument(
         "--run-dir", required=True, metavar="DIR", help="for the state, the history and the curves"
     )
     train.add_argument(
