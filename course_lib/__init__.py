@@ -85,10 +85,24 @@ _HOME = {
     "fit_temperature": "calibration",
     "report": "report",
     "Report": "report",
+    "perturb": "robustness",
+    "Perturbed": "robustness",
+    "severity_curve": "robustness",
+    "grad_cam": "explain",
+    "occlusion": "explain",
+    "integrated_gradients": "explain",
+    "attention_map": "explain",
+    "window_map": "explain",
+    "shuffled": "explain",
+    "rank_correlation": "explain",
+    "pointing_game": "explain",
+    "energy_inside": "explain",
+    "deletion_curve": "explain",
     "audit": "audit",
     "already_here": "catalogue",
     # using it
     "Detector": "predict",
+    "imagenet_weights": "transfer",
     "Uploader": "widgets",
     # interactive pieces
     "KernelEditor": "widgets_convolve",
@@ -103,6 +117,8 @@ _HOME = {
     "NetworkMap": "widgets_network",
     "BaseRateExplorer": "widgets_judge",
     "ThresholdExplorer": "widgets_judge",
+    "RobustnessExplorer": "widgets_judge",
+    "ExplanationExplorer": "widgets_explain",
     "FaceGame": "widgets_see",
     "JpegExplorer": "widgets_see",
 }
@@ -147,14 +163,28 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
         tpr_at_fpr,
         wilson_interval,
     )
+    from .explain import (
+        attention_map,
+        deletion_curve,
+        energy_inside,
+        grad_cam,
+        integrated_gradients,
+        occlusion,
+        pointing_game,
+        rank_correlation,
+        shuffled,
+        window_map,
+    )
     from .facenest import FaceNeSt, FaceNeStConfig, facenest, facenest_reference
     from .generator import FaceAutoencoder, load_forger
     from .images import decode_image
     from .layers import AdaptivelyWeightedMultiScaleAttention, GLCSAttention, ResidualBlock
     from .predict import Detector
     from .report import Report, report
+    from .robustness import Perturbed, perturb, severity_curve
     from .studio import SplicedFaces, load_spliced, load_unseen, unseen_generators
     from .training import FitResult, TrainingError, fit, pick_device
+    from .transfer import imagenet_weights
     from .transforms import Augment, augment_batch, normalise, random_crop
     from .widgets import Uploader
     from .widgets_attend import AttentionExplorer, ChannelAttentionExplorer, GradientChain
@@ -164,8 +194,9 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
         LearningRateFinder,
         ReceptiveFieldExplorer,
     )
+    from .widgets_explain import ExplanationExplorer
     from .widgets_fusion import ScaleWeightsExplorer
-    from .widgets_judge import BaseRateExplorer, ThresholdExplorer
+    from .widgets_judge import BaseRateExplorer, RobustnessExplorer, ThresholdExplorer
     from .widgets_network import NetworkMap
     from .widgets_see import FaceGame, JpegExplorer
 

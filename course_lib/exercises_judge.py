@@ -2,7 +2,236 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
+from .checks import NotAttempted, NotYet, as_array, blank, describe, exercise, run
+from .exercises_attend import named_equal
+
 # ---- lesson 12: judge it ----
+
+
+def some_judged(n: int, ties: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores of n images, both classes among them; with ties the scores are tenths."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < 0.4).astype(np.int64)
+    y[:2] = 0, 1
+    p = np.clip(0.3 + 0.25 * y + 0.25 * rng.normal(size=n), 0.01, 0.99)
+    return y, np.round(p, 1) if ties else p
+
+
+def attempted(answers: list) -> None:
+    """Raise `NotAttempted` if every answer is blank."""
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+
+
+def auc_by_pairs_reference(y: np.ndarray, p: np.ndarray) -> float:
+    """Of all pairs (fake, real) the share in which the fake has the higher score; a tie is half a win."""
+    gaps = p[y == 1][:, None] - p[y == 0][None, :]
+    return float(((gaps > 0) + 0.5 * (gaps == 0)).mean())
+
+
+@exercise
+def auc_by_pairs(mine: Any) -> None:
+    """Lesson 12: ``mine(y, p)``: labels and scores -> the share of pairs won, a tie being half a win."""
+    cases = [
+        (np.array([1, 0]), np.array([0.9, 0.2])),
+        (np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.5, 0.1])),
+        (np.array([0, 1, 0]), np.array([0.5, 0.5, 0.1])),
+        (np.array([1, 0, 0, 0]), np.array([0.2, 0.9, 0.5, 0.3])),
+        *[some_judged(n, ties, n) for n, ties in ((10, False), (25, True), (40, True))],
+    ]
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (y, p), answer in zip(cases, answers, strict=True):
+        gaps = p[y == 1][:, None] - p[y == 0][None, :]
+        right = auc_by_pairs_reference(y, p)
+        pairs = gaps.size
+        slips = [
+            ("a tie counts half, and here it counts nothing", (gaps > 0).mean()),
+            ("a tie counts half, and here it counts as a win", (gaps >= 0).mean()),
+            ("that is the share of pairs lost: the fake should have the higher score", 1 - right),
+            ("that is the number of wins; divide by the number of pairs", right * pairs),
+            ("divide by the number of pairs, fakes times reals, not by all images squared",
+             right * pairs / len(y) ** 2),
+            ("a pair is one fake and one real; here all pairs of images were counted",
+             right * pairs / (len(y) * (len(y) - 1) / 2)),
+        ]  # fmt: skip
+        named_equal(answer, right, f"for y {y[:6].tolist()} and p {np.round(p[:6], 2).tolist()} it", slips)
+
+
+def threshold_at_fpr_reference(reals: np.ndarray, fpr: float) -> float:
+    """Midway between the highest real score that has to stay below the threshold and the next higher one."""
+    ranked = np.sort(reals)[::-1]
+    allowed = int(fpr * len(ranked) + 1e-9)
+    if allowed == len(ranked):
+        return float(ranked[-1])
+    above = ranked[ranked > ranked[allowed]]
+    return float((ranked[allowed] + above.min()) / 2 if len(above) else (ranked[allowed] + 1) / 2)
+
+
+@exercise
+def threshold_at_fpr(mine: Any) -> None:
+    """Lesson 12: ``mine(reals, fpr)``: scores of real images -> a threshold that accuses at most that share,
+    and no fewer than it has to."""
+    rng = np.random.default_rng(12)
+    tens = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+    cases = [
+        (tens[::-1].copy(), 0.1),
+        (rng.permutation(tens), 0.25),
+        (tens, 0.0),
+        (np.array([0.2, 0.7, 0.7, 0.7, 0.1]), 0.4),
+        (rng.random(150), 0.01),
+        (rng.random(300), 0.05),
+        (np.round(rng.random(200), 2), 0.1),
+    ]
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (reals, fpr), answer in zip(cases, answers, strict=True):
+        what = f"for {len(reals)} reals and fpr = {fpr:g} it"
+        threshold = as_array(answer, what)
+        if threshold.shape != () or not np.isfinite(threshold):
+            raise NotYet(f"{what} gives {describe(answer)}, and one number was expected")
+        allowed = int(fpr * len(reals) + 1e-9)
+        accused = int((reals >= threshold).sum())
+        best = int((reals >= threshold_at_fpr_reference(reals, fpr)).sum())
+        told = f"{what} gives {float(threshold):.4g}, and {accused} of {len(reals)} reals are at or above it"
+        if accused > allowed:
+            tie = " (several reals share a score)" if len(np.unique(reals)) < len(reals) else ""
+            raise NotYet(f"{told}; {fpr:g} of them allows {allowed}{tie}")
+        if accused < best:
+            raise NotYet(f"{told}; {fpr:g} allows {allowed}, so a lower threshold could find more fakes")
+
+
+def ece_reference(y: np.ndarray, p: np.ndarray, bins: int) -> float:
+    """Equally wide bins; the mean over the images of |mean score - share of fakes| of their bin."""
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    return float(sum(abs((p - y)[place == b].sum()) for b in range(bins)) / len(y))
+
+
+@exercise
+def ece(mine: Any) -> None:
+    """Lesson 12: ``mine(y, p, bins)`` -> the expected calibration error with so many equally wide bins."""
+    ten_y = np.array([1, 1, 0, 1, 1, 0, 1, 0, 0, 0])
+    ten_p = np.array([0.95, 0.90, 0.80, 0.70, 0.65, 0.45, 0.40, 0.30, 0.20, 0.10])
+    cases = [
+        (ten_y, ten_p, 2),
+        (ten_y, ten_p, 1),
+        (np.array([1, 0, 1]), np.array([1.0, 0.0, 0.55]), 10),
+        (*some_judged(60, False, 1), 5),
+        (*some_judged(200, False, 2), 10),
+        (np.array([0, 0, 1, 1]), np.array([0.35, 0.45, 0.9, 0.9]), 4),
+    ]
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (y, p, bins), answer in zip(cases, answers, strict=True):
+        place = np.minimum((p * bins).astype(int), bins - 1)
+        full = [place == b for b in range(bins) if (place == b).any()]
+        gaps = [abs(p[inside].mean() - y[inside].mean()) for inside in full]
+        right = ece_reference(y, p, bins)
+        slips = [
+            ("fuller bins weigh more: multiply each gap by n/N before you add", float(np.mean(gaps))),
+            ("the gaps are added, but not weighted by n/N", float(np.sum(gaps))),
+            ("that divides by the number of bins, empty ones too", float(np.sum(gaps) / bins)),
+            ("each gap is taken as an absolute value; here they cancel", float((p - y).mean())),
+            ("here the gaps cancel before the absolute value is taken", abs(float((p - y).mean()))),
+            ("that is the largest gap", max(gaps)),
+            ("that is the mean |p - y| of single images; the bins are missing", float(np.abs(p - y).mean())),
+            ("that is the Brier score", float(((p - y) ** 2).mean())),
+            ("a score of 1 belongs to the last bin; here it was lost",
+             right - abs(float((p - y)[(p == 1)].sum())) / len(y)),
+        ]  # fmt: skip
+        named_equal(answer, right, f"for {len(y)} images and {bins} bins it", slips)
+
+
+def precision_at_prevalence_reference(tpr: float, fpr: float, prevalence: float) -> float:
+    """Right alarms / all alarms."""
+    return tpr * prevalence / (tpr * prevalence + fpr * (1 - prevalence))
+
+
+@exercise
+def precision_at_prevalence(mine: Any) -> None:
+    """Lesson 12: ``mine(tpr, fpr, prevalence)`` -> the share of the alarms that are right."""
+    cases = [
+        (0.98, 0.005, 0.01), (0.98, 0.05, 0.01), (0.9, 0.1, 0.5), (0.5, 0.02, 0.2), (1.0, 0.01, 0.001),
+        (0.8, 0.0, 0.3), (0.7, 0.3, 1.0),
+    ]  # fmt: skip
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (tpr, fpr, prevalence), answer in zip(cases, answers, strict=True):
+        right = precision_at_prevalence_reference(tpr, fpr, prevalence)
+        slips = [
+            ("that is the precision if as many pictures are fake as real; the prevalence is missing",
+             tpr / (tpr + fpr)),
+            ("the false alarms come from the reals, 1 - prevalence of all pictures",
+             tpr * prevalence / (tpr * prevalence + fpr)),
+            ("real and fake are exchanged: the prevalence is the share of fakes",
+             tpr * (1 - prevalence) / (tpr * (1 - prevalence) + fpr * prevalence)),
+            ("that is the share of alarms that are wrong", 1 - right),
+            ("that is the share of all pictures that raise an alarm",
+             tpr * prevalence + fpr * (1 - prevalence)),
+            ("that is the accuracy", tpr * prevalence + (1 - fpr) * (1 - prevalence)),
+        ]  # fmt: skip
+        named_equal(answer, right, f"for TPR {tpr:g}, FPR {fpr:g}, prevalence {prevalence:g} it", slips)
+
+
+def mcnemar_reference(right_a: np.ndarray, right_b: np.ndarray) -> float:
+    """The two-sided p-value of the exact test of McNemar; 1 where the two never disagree."""
+    a, b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    tail = sum(math.comb(a + b, k) for k in range(min(a, b) + 1)) / 2 ** (a + b)
+    return min(1.0, 2 * tail)
+
+
+@exercise
+def mcnemar(mine: Any) -> None:
+    """Lesson 12: ``mine(right_a, right_b)``: two arrays of bools -> the exact two-sided p-value."""
+
+    def judged(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+        counts = (both, only_a, only_b, neither)
+        order = np.random.default_rng(sum(counts)).permutation(sum(counts))
+        return tuple(np.repeat(kinds, counts)[order] for kinds in ([True, True, False, False],
+                                                                   [True, False, True, False]))  # fmt: skip
+
+    splits = [
+        (3, 5, 1, 1),
+        (10, 1, 7, 2),
+        (4, 6, 0, 0),
+        (20, 4, 4, 3),
+        (50, 12, 3, 5),
+        (5, 0, 0, 2),
+        (9, 3, 4, 1),
+    ]
+    cases = [judged(*split) for split in splits]
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for split, case, answer in zip(splits, cases, answers, strict=True):
+        _, a, b, _ = split
+        n, right = a + b, mcnemar_reference(*case)
+        tail = sum(math.comb(n, k) for k in range(min(a, b) + 1)) / 2**n
+        slips = [
+            ("that is one tail; an excess on either side counts, so take it twice", tail),
+            ("a p-value is at most 1: min(1, …)", 2 * tail),
+            ("that is the chance of exactly this split; add the more uneven ones",
+             2 * math.comb(n, min(a, b)) / 2**n),
+            ("images on which both are right or both wrong say nothing; leave them out",
+             _binomial_p(a + split[0], n + split[0] + split[3])),
+        ]  # fmt: skip
+        if n:
+            slips.append(
+                ("that is the approximation by chi-squared; the exact test adds binomial coefficients",
+                 math.erfc(math.sqrt((a - b) ** 2 / n / 2)))
+            )  # fmt: skip
+        words = f"where only A is right on {a} images and only B on {b}, it"
+        named_equal(answer, right, words, slips, floor=1e-7)
+
+
+def _binomial_p(k: int, n: int) -> float:
+    """The two-sided chance of k heads of n, or fewer on either side."""
+    few = min(k, n - k)
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(few + 1)) / 2**n)
 
 
 # ---- lesson 13: break it ----

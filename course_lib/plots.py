@@ -1120,12 +1120,12 @@ def plot_ranking(y: Any, p: Any, threshold: float = 0.5) -> np.ndarray:
 def natural_frequencies(tpr: float, fpr: float, prevalence: float) -> dict[str, float]:
     """Of so many pictures, how many are what and are called what: expected numbers, not rounded.
 
-    The number of pictures is 1,000, or ten, a hundred … times that if fewer than ten of them would be fakes.
+    The number of pictures is 1,000, or ten, a hundred … times that if fewer than 100 would be fakes.
     Keys: pictures, fakes, reals, found, missed, accused, spared, alarms, precision (NaN without alarms).
     """
     precision = precision_at_prevalence(tpr, fpr, prevalence)
     pictures = 1_000
-    while 0 < pictures * prevalence < 9.9999 and pictures < 1_000_000:
+    while 0 < pictures * prevalence < 99.999 and pictures < 1_000_000:
         pictures *= 10
     fakes = pictures * prevalence
     reals = pictures - fakes
@@ -1171,7 +1171,7 @@ def base_rate_figure(tpr: float, fpr: float, prevalence: float) -> Figure:
     parts = [numbers[key] for key in ("found", "missed", "accused", "spared")]
     with plt.rc_context(STYLE):
         figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3.3), width_ratios=[1.75, 0.8, 1.35])
-        squares(left, whole_shares(parts, 1000), 40, 22)
+        squares(left, whole_shares(parts, 1000), 40, 17)
         each = "" if numbers["pictures"] == 1000 else f" (a square is {numbers['pictures'] // 1000:,})"
         left.set_title(f"{numbers['pictures']:,} pictures{each}")
         if numbers["alarms"] > 0:
@@ -1208,3 +1208,196 @@ def plot_base_rate(tpr: float, fpr: float, prevalence: float) -> dict[str, float
     plt.show()
     plt.close()
     return natural_frequencies(tpr, fpr, prevalence)
+
+
+# ---- lesson 14: explain it ----
+
+
+def show_signed_maps(
+    faces: Sequence[Any],
+    maps: Sequence[Any],
+    titles: Sequence[str],
+    masks: Sequence[Any] | None = None,
+    columns: int = 6,
+    size: float = 1.35,
+) -> np.ndarray:
+    """Maps laid over faces: orange speaks for fake, purple for real, grey is 0; None shows the face alone.
+
+    Each map has a unit of its own, so each is drawn from -r to r with its own largest size r, which stands in
+    its title. masks: where the forgery is, drawn as an outline. Returns r of each map (NaN where there is
+    none).
+    """
+    masks = [None] * len(faces) if masks is None else masks
+    if not len(faces) == len(maps) == len(titles) == len(masks) or not len(faces):
+        raise ValueError("show_signed_maps needs as many faces as maps, titles and masks, at least one.")
+    columns = min(columns, len(faces))
+    rows, reaches = -(-len(faces) // columns), np.full(len(faces), np.nan)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(columns * size, rows * (size + 0.27)), squeeze=False
+        )
+        for axis in axes.flat:
+            axis.axis("off")
+        drawn = zip(axes.flat, faces, maps, titles, masks, strict=False)
+        for i, (axis, face, values, title, mask) in enumerate(drawn):
+            picture = as_picture(face)
+            if values is not None:
+                reaches[i] = float(torch.as_tensor(values).detach().abs().max())
+                picture = overlay(face, values, -max(reaches[i], 1e-12), max(reaches[i], 1e-12))
+                title = f"{title} \u00b1{reaches[i]:.2g}"
+            axis.imshow(picture, interpolation="nearest")
+            if mask is not None:
+                inside = np.asarray(torch.as_tensor(mask), dtype=float)
+                for colour, width in (("black", 2.2), ("white", 1.0)):
+                    axis.contour(inside, levels=[0.5], colors=colour, linewidths=width)
+            axis.set_title(title, fontsize=8.5, loc="center", pad=3)
+        finish(figure)
+    return reaches
+
+
+def plot_shares(
+    rows: Sequence[tuple[str, float, float, float]],
+    marks: dict[str, float] | None = None,
+    xlabel: str = "share of pictures",
+) -> np.ndarray:
+    """Each row (name, value, low, high), values 0..1, as a dot on its interval, first row on top.
+
+    marks: baselines, drawn as dotted lines with their names. Returns the numbers, rows x 3.
+    """
+    numbers = np.array([row[1:] for row in rows], dtype=float)
+    places = np.arange(len(rows))[::-1]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 1.0 + 0.36 * len(rows)))
+        axis.hlines(places, numbers[:, 1], numbers[:, 2], color=GREEN, linewidth=3)
+        axis.plot(numbers[:, 0], places, "o", color="black", markersize=5)
+        for place, (value, *_) in zip(places, numbers, strict=True):
+            axis.annotate(f"{value:.2f}", (1.01, place), xycoords=("axes fraction", "data"), va="center")
+        for name, value in (marks or {}).items():
+            axis.axvline(value, color="black", linewidth=0.9, linestyle=":")
+            axis.annotate(
+                name, (value, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                textcoords="offset points", rotation=25, fontsize=9,
+            )  # fmt: skip
+        axis.set(yticks=places, yticklabels=[row[0] for row in rows], xlabel=xlabel, xlim=(-0.02, 1.0))
+        axis.set(ylim=(-0.6, len(rows) - 0.4))
+        finish(figure)
+    return numbers
+
+
+def plot_cascade(
+    steps: Sequence[str],
+    curves: dict[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    zero: bool = True,
+    size: tuple[float, float] = (7, 3.0),
+) -> dict[str, np.ndarray]:
+    """A few curves over named steps, each with a dash and a marker of its own; a dotted line at 0."""
+    drawn = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    looks = zip((GREEN, FAKE, REAL, GREY, "black"), ("-", "--", "-.", ":", "-"), "osD^x", strict=True)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=size)
+        for (name, values), (colour, dash, marker) in zip(drawn.items(), looks, strict=False):
+            axis.plot(values, color=colour, linestyle=dash, marker=marker, markersize=5, label=name)
+        if zero:
+            axis.axhline(0, color="black", linewidth=0.8, linestyle=":")
+        axis.set_xticks(range(len(steps)), steps)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        finish(figure)
+    return drawn
+
+
+# ---- lesson 13: break it ----
+
+
+def plot_severity(
+    curves: Sequence[Any] | dict[str, Sequence[Any]], columns: int = 3, accuracy: bool | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """Severity curves (`robustness.SeverityCurve`), a panel for each kind, mild to strong from left to right.
+
+    curves: those of one detector, or name -> those of up to three detectors. Each point stands on its 95 %
+    interval; the first is the pictures as they are. accuracy: a dashed line for it, at the detector's own
+    threshold (left out: for one detector only). Returns the AUCs by kind and name, and "accuracy" if drawn.
+    """
+    by_name = curves if isinstance(curves, dict) else {"AUC": list(curves)}
+    accuracy = len(by_name) == 1 if accuracy is None else accuracy
+    if not by_name or not all(by_name.values()):
+        raise DataError("plot_severity needs at least one severity curve of each detector.")
+    kinds = {curve.kind: curve for curve in next(iter(by_name.values()))}
+    drawn: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in kinds}
+    columns = min(columns, len(kinds))
+    rows = -(-len(kinds) // columns)
+    looks = tuple(zip((GREEN, FAKE, REAL), ("-", "--", "-."), "osD", strict=True))
+    with plt.rc_context(STYLE):
+        size = (3.1 * columns, 2.35 * rows + 0.3)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+        for number, (name, group) in enumerate(by_name.items()):
+            colour, dash, mark = looks[number % 3]
+            for curve in group:
+                axis, places = axes.flat[list(kinds).index(curve.kind)], np.arange(len(curve.auc))
+                drawn[curve.kind][name] = curve.auc
+                axis.fill_between(places, curve.auc_low, curve.auc_high, color=colour, alpha=0.18, lw=0)
+                axis.plot(places, curve.auc, dash, marker=mark, color=colour, markersize=4, label=name)
+                if accuracy:
+                    drawn[curve.kind]["accuracy"] = curve.accuracy
+                    axis.plot(places, curve.accuracy, "--", marker="s", color=FAKE, markersize=4,
+                              fillstyle="none", label="accuracy")  # fmt: skip
+        for axis, (kind, curve) in zip(axes.flat, kinds.items(), strict=False):
+            axis.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+            axis.set_xticks(range(len(curve.steps)), ["as is", *curve.steps[1:]], fontsize=8.5)
+            axis.set(title=kind, ylim=(min(0.35, min(v.min() for v in drawn[kind].values()) - 0.05), 1.04))
+            axis.set_xlabel(curve.unit, fontsize=9.5)
+        for axis in list(axes.flat)[len(kinds) :]:
+            axis.axis("off")
+        axes[0, 0].legend(fontsize=9, loc="lower left")
+        finish(figure)
+    return drawn
+
+
+def plot_matrix(
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    low: Any = None,
+    high: Any = None,
+    title: str = "",
+    seen: Any = None,
+) -> np.ndarray:
+    """AUCs as a table of coloured squares: purple below 0.5, white at it, green above; each with its number.
+
+    low, high: intervals, written below the numbers. seen: bools, a thick frame where a training saw what it
+    is judged on. An AUC below 0.5 is called *inverted*, and "a coin" stands where the interval holds 0.5.
+    Returns the AUCs, rows x columns.
+    """
+    array = np.asarray(values, dtype=float)
+    if array.shape != (len(rows), len(columns)):
+        raise DataError(
+            f"plot_matrix has {array.shape} values for {len(rows)} rows and {len(columns)} columns; give one "
+            "for each square."
+        )
+    lows, highs = (None if x is None else np.asarray(x, dtype=float) for x in (low, high))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(2.2 + 1.45 * len(columns), 0.9 + 0.78 * len(rows)))
+        axis.imshow(array, cmap="PRGn", vmin=0, vmax=1, aspect="auto")
+        for (r, c), value in np.ndenumerate(array):
+            words = "no pictures" if np.isnan(value) else f"{value:.2f}"
+            if lows is not None and highs is not None and not np.isnan(value):
+                words += f"\n{lows[r, c]:.2f} to {highs[r, c]:.2f}"
+                if lows[r, c] <= 0.5 <= highs[r, c]:
+                    words += "\na coin"
+                elif value < 0.5:
+                    words += "\ninverted"
+            ink = "white" if value < 0.15 or value > 0.85 else "black"
+            axis.text(c, r, words, ha="center", va="center", fontsize=9, color=ink, linespacing=1.25)
+            if seen is not None and np.asarray(seen)[r, c]:
+                axis.add_patch(
+                    plt.Rectangle((c - 0.46, r - 0.46), 0.92, 0.92, fill=False, edgecolor="black", lw=2.5)
+                )
+        axis.set_xticks(range(len(columns)), columns)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set(title=title, xlabel="judged on", ylabel="trained on")
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        finish(figure)
+    return array

@@ -32,7 +32,7 @@ LABEL = {"description_width": "190px"}
 
 def few_digits(value: float) -> str:
     """A count that may be a fraction: "9,405", "9.8", "0.05"."""
-    if value >= 100 or abs(value - round(value)) < 1e-9:
+    if value >= 20 or abs(value - round(value)) < 1e-9:
         return f"{value:,.0f}"
     return f"{value:.2g}" if value < 1 else f"{value:.1f}"
 
@@ -241,8 +241,8 @@ class ThresholdExplorer(ipw.VBox):
         (spared, accused), (missed, found) = self.counts.tolist()
         reals, fakes = spared + accused, missed + found
         told = (
-            f"From {self.threshold:g} on: {found} of {fakes} fakes found (TPR {found / fakes:.2f}), {accused} "
-            f"of {reals} reals accused (FPR {accused / reals:.2f})."
+            f"From {self.threshold:g} on: {found} of {fakes} fakes found (TPR {found / fakes:.2f}), "
+            f"{accused} of {reals} reals accused (FPR {accused / reals:.2f})."
         )
         alarms = found + accused
         share = f"{found} of {alarms} right ({found / alarms:.2f})" if alarms else "there are none"
