@@ -1,11 +1,12 @@
 """Make the embedded data set `studio` again, from CC0 assets to finished JPEGs.
 
-    python data/make_studio.py --assets DIR                     everything, one stage after another
-    python data/make_studio.py --assets DIR --stage render      only build and path-trace the people
-    python data/make_studio.py --stage train --minutes 25       only train the forger on its own people
-    python data/make_studio.py --stage fake                     only photograph, and forge
-    python data/make_studio.py --stage assemble                 only crop, save, list, and write the checksums
-    python data/make_studio.py --assets DIR --stage splice      only re-draw one region of some photographs
+    python data/make_studio.py --assets DIR                     everything, one stage after another python
+    data/make_studio.py --assets DIR --stage render      only build and path-trace the people python
+    data/make_studio.py --stage train --minutes 25       only train the forger on its own people python
+    data/make_studio.py --stage fake                     only photograph, and forge python data/make_studio.py
+    --stage assemble                 only crop, save, list, and write the checksums python data/make_studio.py
+    --assets DIR --stage splice      only re-draw one region of some photographs python data/make_studio.py
+    --stage unseen --minutes 25      only train further generators, and re-draw with them
 
 Every stage goes on where it was interrupted, and everything follows from `--seed`. Renders, photographs and
 the state of the training lie in `--work` (some 2 GB, never committed); the result goes to `--out` (data/).
@@ -26,7 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # recipe/ and course_lib/, without
 
 from recipe import assemble as steps  # noqa: E402
 
-STAGES = ("render", "train", "fake", "assemble", "splice")
+STAGES = ("render", "train", "fake", "assemble", "splice", "unseen")
 SIDE = 144  # renders; the crop of 128 is cut from them
 SPLICED = 2 / 3  # so many of the people of test/real get a spliced picture
 SHOTS = 4  # photographs of each of the forger's people
@@ -48,10 +49,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--threads", type=int, default=1, help="threads that train; another number gives other last digits"
     )
     parser.add_argument("--spp", type=int, default=12, help="samples a pixel")
-    parser.add_argument(
-        "--minutes", type=float, help="stop the stage train after so long; run again to go on"
-    )
-    parser.add_argument("--steps", type=int, help="steps of the forger's training (default: the recipe's)")
+    parser.add_argument("--minutes", type=float, help="stop a training after so long; run again to go on")
+    parser.add_argument("--steps", type=int, help="steps of each training (default: the recipe's)")
     parser.add_argument(
         "--only", choices=("forger", "rest"), help="stage render: only the forger's people, or the rest"
     )
@@ -126,10 +125,9 @@ def photo_folder(arguments: argparse.Namespace) -> Path:
     return folder
 
 
-def train(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
+def forger_photos(arguments: argparse.Namespace, groups: list[steps.Group]):
+    """The photographs of the forger's people, uint8 N×H×W×3, taken when they are first asked for."""
     import numpy as np
-    import torch
-    from recipe import train_forger
 
     photos = photo_folder(arguments) / "forger_photos.npy"
     people = rendered(arguments, groups[0])
@@ -138,11 +136,18 @@ def train(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
         temporary = photos.with_suffix(".part.npy")
         np.save(temporary, pictures)
         os.replace(temporary, photos)
+    return np.load(photos, mmap_mode="r")
+
+
+def train(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
+    import torch
+    from recipe import train_forger
+
     torch.set_num_threads(arguments.threads)
     changes = {"steps": arguments.steps} if arguments.steps else {}
     plan = train_forger.Plan(seed=arguments.seed, **changes)
     return train_forger.train(
-        np.load(photos, mmap_mode="r"),
+        forger_photos(arguments, groups),
         photo_folder(arguments) / f"forger_run_{plan.steps}_steps",
         forger_path(arguments),
         plan,
@@ -245,6 +250,40 @@ def splice(arguments: argparse.Namespace, groups: list[steps.Group]) -> None:
     write_checksums(arguments.out)
 
 
+def unseen(arguments: argparse.Namespace, groups: list[steps.Group]) -> bool:
+    """Train each further generator on the forger's people, and let it re-draw the people of test/fake."""
+    import torch
+    from recipe import train_unseen
+
+    torch.set_num_threads(arguments.threads)
+    weights = {}
+    for family, (make, new_plan) in train_unseen.FAMILIES.items():
+        changes = {"steps": arguments.steps} if arguments.steps else {}
+        plan = new_plan(seed=arguments.seed, **changes)
+        run = photo_folder(arguments) / f"{family}_run_{plan.steps}_steps"
+        weights[family] = run / f"{family}.safetensors"
+        photos = forger_photos(arguments, groups)
+        if not train_unseen.train(photos, run, weights[family], plan, arguments.minutes, make=make):
+            return False
+
+    torch.set_num_threads(1)
+    group = next(g for g in groups if (g.split, g.label) == ("test", "fake"))
+    names = picture_names(arguments, group)
+    folders = {"real": photo_folder(arguments) / "real"}
+    for family, path in weights.items():
+        folders[family] = photo_folder(arguments) / hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    for name, folder in folders.items():
+        generator = None if name == "real" else train_unseen.load_generator(name, weights[name])
+        load = render_loader(arguments)
+        made = steps.make_frames(sorted(names), load, folder, arguments.seed, generator)
+        print(f"unseen: {name}: {made} made now, {len(names)} in all", flush=True)
+    paths = {name: (lambda person, f=folder: f / f"{person:06d}.png") for name, folder in folders.items()}
+    counts = steps.assemble_unseen(names, paths, arguments.out / "studio", arguments.seed)
+    print(f"unseen: {counts}")
+    write_checksums(arguments.out)
+    return True
+
+
 def write_checksums(out: Path) -> None:
     """data/SHA256SUMS, by the library that will later check it."""
     from course_lib.embedded import write_sums
@@ -268,12 +307,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_stages(arguments: argparse.Namespace, groups: list[steps.Group]) -> int:
+    run = dict(zip(STAGES, (render, train, fake, assemble, splice, unseen), strict=True))
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        finished = {"render": render, "train": train, "fake": fake, "assemble": assemble, "splice": splice}[
-            stage
-        ](arguments, groups)
+        finished = run[stage](arguments, groups)
         if finished is False:
-            print("The forger's training is not finished: run this stage again to go on.")
+            print("A training is not finished: run this stage again to go on.")
             return 3
     return 0
 

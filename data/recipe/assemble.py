@@ -175,6 +175,40 @@ def assemble(
     return counts
 
 
+def assemble_unseen(
+    names: dict[int, str], frame_paths: dict[str, Callable[[int], Path]], out: Path, seed: int
+) -> dict[str, int]:
+    """`out`/unseen: the people of test/fake untouched, and as other generators re-draw them.
+
+    names: person -> id of their picture in test/fake; theirs get the same here. frame_paths: for each
+    generator (and "real") where the uncropped frame of a person lies. Crop and JPEG are `assemble`'s, so the
+    pictures of one person differ in nothing but the generator. Returns the number of pictures of each.
+    """
+    folder = out / "unseen"
+    for old in folder.glob("*/*.jpg"):
+        old.unlink()
+    rows = []
+    for person, name in sorted(names.items(), key=lambda item: item[1]):
+        for generator, path in frame_paths.items():
+            (folder / generator).mkdir(parents=True, exist_ok=True)
+            frame = np.asarray(Image.open(path(person)).convert("RGB"))
+            cropped = camera.frame_crop(frame, rng_for(seed, person, _CROP))
+            camera.save_jpeg(cropped, folder / generator / f"{name}.jpg")
+            real = generator == "real"
+            rows.append(
+                [
+                    f"unseen/{generator}/{name}.jpg",
+                    "real" if real else "fake",
+                    "" if real else generator,
+                    name,
+                    person,
+                ]
+            )
+    columns = ["path", "label_str", "generator", "id", "person"]
+    write_csv(folder / "unseen.csv", columns, sorted(rows))
+    return {generator: len(names) for generator in frame_paths}
+
+
 def chunks(groups: list[Group], size: int) -> Iterator[tuple[Group, int, int]]:
     """(group, first, count) in an order that lets an interrupted rendering leave balanced groups behind.
 

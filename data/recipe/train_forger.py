@@ -184,16 +184,32 @@ def draw_batch(photos: np.ndarray, plan: Plan, step: int) -> torch.Tensor:
 class Training:
     """The state of a run: two networks, two optimisers, the running average, the step."""
 
+    name = "forger"
+
     def __init__(self, plan: Plan):
         torch.manual_seed(plan.seed)
         self.plan, self.step = plan, 0
-        self.forger = FaceAutoencoder(plan.width, plan.code).to(memory_format=torch.channels_last)
+        self.forger = self.network().to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.forger)
         self.critic = PatchCritic().to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.Adam(self.forger.parameters(), plan.lr, betas=(0.8, 0.99))
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), plan.lr_critic, betas=(0.5, 0.99))
 
     _PARTS = ("forger", "average", "critic", "optimiser", "critic_optimiser")
+
+    def network(self) -> nn.Module:
+        """The untrained generator."""
+        return FaceAutoencoder(self.plan.width, self.plan.code)
+
+    def paint(self, real: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The fakes of a batch, and what else the loss asks for (the plan holds a weight of each name)."""
+        return self.forger(real), {}
+
+    def finish(self, photos: np.ndarray) -> nn.Module:
+        """What ships in the end: the running average, its noise calibrated."""
+        factor = calibrate_grain(self.average, photos)
+        print(f"{self.name}: grain scaled by {factor:.3f}", flush=True)
+        return self.average
 
     def save(self, path: Path) -> None:
         state = {part: getattr(self, part).state_dict() for part in self._PARTS}
@@ -211,6 +227,12 @@ class Training:
             getattr(self, part).load_state_dict(state[part])
         self.step = state["step"]
 
+    def update_average(self, model: nn.Module) -> None:
+        decay = min(self.plan.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), model.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+
     def advance(self, photos: np.ndarray) -> dict[str, float]:
         """One step of both networks. Returns the parts of the loss."""
         plan = self.plan
@@ -223,10 +245,11 @@ class Training:
         self.critic_optimiser.param_groups[0]["lr"] = plan.lr_critic * min(1, 2 * rate)
 
         real = draw_batch(photos, plan, self.step)
-        fake = self.forger(real)
+        fake, further = self.paint(real)
         parts = {"content": content_loss(fake, real), "texture": texture_loss(fake, real)}
         parts["spectrum"] = (ring_spectrum(fake) - ring_spectrum(real)).abs().mean()
         parts["bits"] = (jpeg_bits(fake).log() - jpeg_bits(real).log()).abs().mean()
+        parts |= further
         loss = sum(getattr(plan, name) * value for name, value in parts.items())
 
         if adversarial:
@@ -256,10 +279,7 @@ class Training:
         if adversarial:
             self.critic_optimiser.step()  # only now: the forger's loss needed the old weights
 
-        decay = min(plan.ema, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.forger.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
+        self.update_average(self.forger)
         self.step += 1
         return {name: value.item() for name, value in parts.items()}
 
@@ -301,19 +321,26 @@ def write_weights(model: nn.Module, path: Path) -> None:
 
 
 def train(
-    photos: np.ndarray, run: Path, out: Path, plan: Plan, minutes: float | None = None, save_every: int = 100
+    photos: np.ndarray,
+    run: Path,
+    out: Path,
+    plan: Plan,
+    minutes: float | None = None,
+    save_every: int = 100,
+    make: type[Training] = Training,
 ) -> bool:
     """Train, or go on training; returns True when all steps are done and `out` is final.
 
     photos: uint8, N×H×W×3, photographs of the forger's own people. run: a folder for the resumable state.
     minutes: stop after so long; whatever has been reached is saved to `run` and written to `out` as well.
+    make: what trains; `train_unseen` has others.
     """
     run.mkdir(parents=True, exist_ok=True)
     state = run / "state.pt"
-    training = Training(plan)
+    training = make(plan)
     if state.exists():
         training.load(state)
-        print(f"forger: going on at step {training.step} of {plan.steps}", flush=True)
+        print(f"{make.name}: going on at step {training.step} of {plan.steps}", flush=True)
     begun, first = time.monotonic(), training.step
     while training.step < plan.steps:
         parts = training.advance(photos)
@@ -322,12 +349,10 @@ def train(
             training.save(state)
             pace = (time.monotonic() - begun) / (training.step - first)
             told = "  ".join(f"{name} {value:.4f}" for name, value in parts.items())
-            print(f"forger: step {training.step}/{plan.steps}  {pace:.2f} s a step  {told}", flush=True)
+            print(f"{make.name}: step {training.step}/{plan.steps}  {pace:.2f} s a step  {told}", flush=True)
         if late:
             break
-    factor = calibrate_grain(training.average, photos)
-    print(f"forger: grain scaled by {factor:.3f}", flush=True)
-    write_weights(training.average, out)
+    write_weights(training.finish(photos), out)
     return training.step >= plan.steps
 
 
