@@ -2,7 +2,373 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .checks import NotAttempted, NotYet, as_array, blank, describe, equal, exercise, run
+
 # ---- lesson 14: explain it ----
 
 
+def integrated_gradients_reference(
+    f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, baseline: torch.Tensor, steps: int
+) -> torch.Tensor:
+    """The mean slope at the middles of `steps` equal pieces of the way from baseline to x, times the way."""
+    total = torch.zeros_like(x)
+    for k in range(steps):
+        place = (baseline + (k + 0.5) / steps * (x - baseline)).requires_grad_()
+        total += torch.autograd.grad(f(place), place)[0]
+    return (x - baseline) * total / steps
+
+
+def _tilted(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x[0] - x[1] + 3 * x[3]
+
+
+def _either(x: torch.Tensor) -> torch.Tensor:
+    return 1 - torch.relu(1 - x.sum())
+
+
+def _curved(x: torch.Tensor) -> torch.Tensor:
+    return (x[0] * x[1]).sum() + x[1].square().sum()
+
+
+@exercise
+def integrated_gradients(mine: Any) -> None:
+    """Lesson 14: ``mine(f, x, baseline, steps)``: f gives one number -> what each entry of x adds to it."""
+    line = torch.tensor([1.0, 2.0, 3.0, -1.0])
+    picture = torch.arange(12.0).reshape(2, 2, 3) / 4 - 1
+    cases = [
+        ("2a − b + 3d", _tilted, line, torch.zeros(4), 1),
+        ("2a − b + 3d", _tilted, line, torch.tensor([1.0, 0.0, 5.0, 1.0]), 3),
+        ("1 − relu(1 − a − b)", _either, torch.ones(2), torch.zeros(2), 4),
+        ("1 − relu(1 − a − b)", _either, torch.tensor([0.5, 1.0]), torch.zeros(2), 6),
+        ("a curved function", _curved, picture, torch.zeros_like(picture), 5),
+        ("a curved function", _curved, picture, torch.full_like(picture, 0.5), 8),
+    ]
+    answers = [run(mine, f, x, baseline, steps) for _, f, x, baseline, steps in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (name, f, x, baseline, steps), answer in zip(cases, answers, strict=True):
+        expected = integrated_gradients_reference(f, x.clone(), baseline, steps)
+        given = f"x of shape {tuple(x.shape)}, a baseline of {_told(baseline)}, {steps} steps"
+        what = f"for f = {name}, {given} it"
+        try:
+            equal(answer, expected, what, 1e-4)
+        except NotYet as wrong:
+            raise NotYet(f"{wrong}{_gradient_slip(answer, expected, f, x, baseline, steps)}") from None
+
+
+def _told(values: torch.Tensor) -> str:
+    shown = str(values.flatten()[:4].tolist()) + ("…" if values.numel() > 4 else "")
+    return shown if values.any() else "zeros"
+
+
+def _gradient_slip(
+    answer: Any,
+    expected: torch.Tensor,
+    f: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    baseline: torch.Tensor,
+    steps: int,
+) -> str:
+    """What went wrong, if it is one of the usual slips."""
+    if not isinstance(answer, torch.Tensor) or answer.shape != expected.shape:
+        return ""
+    way, leaf = x - baseline, x.clone().requires_grad_()
+    last = torch.autograd.grad(f(leaf), leaf)[0]
+    for guess, words in [
+        (expected * steps, "divide the sum of the slopes by the number of steps"),
+        (torch.where(way == 0, way, expected / way), "the mean slope is not yet times x − baseline"),
+        (last * way, "that is the slope at the end only; take it at the middles of all pieces of the way"),
+        (integrated_gradients_reference(f, x, torch.zeros_like(x), steps), "the way begins at the baseline"),
+    ]:
+        if torch.allclose(answer.detach().to(guess.dtype), guess, atol=1e-4):
+            return f": {words}"
+    return ""
+
+
+def grad_cam_reference(features: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
+    """C×h×w maps and the logit's slopes at them -> h×w: relu of the sum of mean slope times map."""
+    return torch.relu((slopes.mean(dim=(1, 2), keepdim=True) * features).sum(dim=0))
+
+
+@exercise
+def grad_cam(mine: Any) -> None:
+    """Lesson 14: ``mine(features, slopes)``, both C×h×w -> the map h×w."""
+    cases = [
+        (torch.tensor([[[4.0, 0.0]], [[1.0, 3.0]]]), torch.tensor([[[0.25, 0.25]], [[-0.5, -0.5]]])),
+        (torch.tensor([[[4.0, 0.0]], [[1.0, 3.0]]]), torch.tensor([[[0.5, 0.0]], [[0.0, -1.0]]])),
+        (torch.rand(3, 4, 5), torch.randn(3, 4, 5)),
+        (torch.randn(1, 2, 2), torch.randn(1, 2, 2)),
+        (torch.randn(6, 3, 3), torch.randn(6, 3, 3)),
+    ]
+
+    def slip(answer: np.ndarray, features: torch.Tensor, slopes: torch.Tensor) -> str:
+        alpha = slopes.mean(dim=(1, 2), keepdim=True)
+        for guess, words in [
+            ((alpha * features).sum(0), "the last relu is missing"),
+            (torch.relu((slopes * features).sum(0)), "average each channel's slopes over the places first"),
+            (torch.relu(alpha * features).sum(0), "add up the channels first, then relu"),
+            (torch.relu((alpha * features).mean(0)), "add up the channels, do not average them"),
+        ]:
+            if answer.shape == tuple(guess.shape) and np.allclose(answer, guess.numpy(), atol=1e-5):
+                return f": {words}"
+        return ""
+
+    _judge(mine, grad_cam_reference, cases, slip)
+
+
+def occlusion_reference(
+    f: Callable[[torch.Tensor], Any], picture: torch.Tensor, window: int, stride: int, fill: float
+) -> torch.Tensor:
+    """H×W: the fall of f when a window is filled, averaged over the windows that cover each pixel."""
+    before, total, count = float(f(picture)), torch.zeros_like(picture), torch.zeros_like(picture)
+    for top in range(0, picture.shape[0] - window + 1, stride):
+        for left in range(0, picture.shape[1] - window + 1, stride):
+            covered = picture.clone()
+            covered[top : top + window, left : left + window] = fill
+            total[top : top + window, left : left + window] += before - float(f(covered))
+            count[top : top + window, left : left + window] += 1
+    return total / count
+
+
+def _brightest(picture: torch.Tensor) -> float:
+    return float(picture.max())
+
+
+def _weighed(picture: torch.Tensor) -> float:
+    return float((picture * torch.arange(picture.numel()).reshape(picture.shape)).sum())
+
+
+@exercise
+def occlusion(mine: Any) -> None:
+    """Lesson 14: ``mine(f, picture, window, stride, fill)``, picture H×W -> H×W."""
+    spot = torch.zeros(6, 8)
+    spot[2, 5] = 1.0
+    cases = [
+        (_brightest, spot, 2, 2, 0.0),
+        (_weighed, torch.rand(4, 4), 1, 1, 0.0),
+        (_weighed, torch.rand(4, 6), 2, 2, 0.5),
+        (_weighed, torch.rand(6, 8), 4, 2, 0.0),
+        (_brightest, torch.rand(5, 7), 3, 1, 2.0),
+    ]
+
+    def slip(answer: np.ndarray, f: Callable, picture: torch.Tensor, *rest: Any) -> str:
+        window, stride, fill = rest
+        right = occlusion_reference(f, picture, window, stride, fill).numpy()
+        count = occlusion_reference(lambda x: 0.0, picture, window, stride, fill).numpy() * 0
+        for top in range(0, picture.shape[0] - window + 1, stride):
+            for left in range(0, picture.shape[1] - window + 1, stride):
+                count[top : top + window, left : left + window] += 1
+        for guess, words in [
+            (-right, "the sign is the other way round: before less after"),
+            (right * count, "divide by the number of windows that cover the pixel"),
+            (float(f(picture)) - right, "that is the answer with the window covered; the fall is wanted"),
+            (occlusion_reference(f, picture, window, stride, 0.0).numpy(), "fill the window with `fill`"),
+        ]:
+            if answer.shape == guess.shape and np.allclose(answer, guess, atol=1e-4):
+                return f": {words}"
+        return ""
+
+    _judge(mine, occlusion_reference, cases, slip)
+
+
+def pointing_hit_reference(found: torch.Tensor, mask: torch.Tensor) -> float:
+    """The share of the places with the largest value that lie inside the mask."""
+    largest = found == found.max()
+    return float((largest & mask).sum() / largest.sum())
+
+
+@exercise
+def pointing_hit(mine: Any) -> None:
+    """Lesson 14: ``mine(found, mask)``: a map H×W and a bool mask -> 1, 0, or a share for ties."""
+    mask = torch.zeros(4, 5, dtype=torch.bool)
+    mask[1:3, 1:3] = True
+    inside, outside, flat = torch.rand(4, 5), torch.rand(4, 5), torch.zeros(4, 5)
+    inside[2, 1], inside[0, 0], outside[0, 4] = 2.0, -1.0, 2.0
+    tie = torch.zeros(4, 5)
+    tie[1, 1] = tie[0, 0] = tie[3, 3] = 0.5
+    cases = [(inside, mask), (outside, mask), (tie, mask), (flat, mask), (-inside, mask), (outside.T, mask.T)]
+
+    def slip(answer: np.ndarray, found: torch.Tensor, mask: torch.Tensor) -> str:
+        if answer.shape == () and float(mask.flatten()[found.argmax()]) == float(answer):
+            return ": several places share the largest value, and argmax takes the first of them"
+        return ""
+
+    _judge(mine, pointing_hit_reference, cases, slip)
+
+
+def _judge(mine: Any, reference: Callable, cases: list[tuple], slip: Callable[..., str]) -> None:
+    """`agrees`, with the name of a usual slip after the first wrong case."""
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        named = [x for x in case if not callable(x)]
+        what = f"for ({', '.join(describe(x) for x in named)}) it"
+        try:
+            equal(answer, run(reference, *case), what, 1e-4)
+        except NotYet as wrong:
+            told = "" if blank(answer) else slip(as_array(answer, what), *case)
+            raise NotYet(f"{wrong}{told}") from None
+
+
 # ---- lesson 15: transfer learning ----
+
+
+def small_body(seed: int = 0) -> nn.Sequential:
+    """A body as a pretrained network has one: two convolutions with batch norms that have seen data."""
+    generator = torch.Generator().manual_seed(seed)
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 5, 3, padding=1),
+        nn.BatchNorm2d(5),
+    )
+    with torch.no_grad():
+        for value in body.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+    return body
+
+
+def frozen_features_reference(body, images, batch_size):
+    was_training = body.training
+    body.eval()
+    with torch.no_grad():
+        found = torch.cat([body(batch).mean(dim=(2, 3)) for batch in images.split(batch_size)])
+    body.train(was_training)
+    return found
+
+
+@exercise
+def frozen_features(mine):
+    """mine(body, images, batch_size) -> N x C: the means over places of body(images), in batches, frozen."""
+    if not callable(mine):
+        raise NotYet(f"the answer is to be a function, and this is {describe(mine)}")
+    generator = torch.Generator().manual_seed(1)
+    for number, batch_size, training in ((6, 2, True), (7, 3, False), (5, 8, True)):
+        body, images = small_body(number).train(training), torch.randn(number, 3, 8, 8, generator=generator)
+        before = copy.deepcopy(body.state_dict())
+        expected = frozen_features_reference(body, images, batch_size)
+        seen = []
+        body.register_forward_pre_hook(
+            lambda module, given, seen=seen: seen.append(
+                (len(given[0]), torch.is_grad_enabled(), module[1].training or module[4].training)
+            )
+        )
+        answer = mine(body, images.clone(), batch_size)
+        if blank(answer):
+            raise NotAttempted
+        what = f"for {number} images in batches of {batch_size} it"
+        if any(in_training for *_, in_training in seen):
+            raise NotYet(
+                "body looked at images in training mode, so batch norm used the statistics of the batch "
+                "(and changed its own): call body.eval() first"
+            )
+        moved = [name for name, value in body.state_dict().items() if not torch.equal(value, before[name])]
+        if moved:
+            raise NotYet(f"body is to stay as it was, and its {moved[0]!r} has changed")
+        equal(answer, expected, what)
+        if max((size for size, *_ in seen), default=0) > batch_size:
+            largest = max(size for size, *_ in seen)
+            raise NotYet(f"{what} showed body {largest} images at once; at most {batch_size} fit in memory")
+        if len(seen) > -(-number // batch_size):
+            raise NotYet(
+                f"{what} called body {len(seen)} times; {-(-number // batch_size)} batches are enough"
+            )
+        if any(grad for _, grad, _ in seen) or getattr(answer, "requires_grad", False):
+            raise NotYet(
+                "body ran with gradients recorded, which costs memory for nothing: use torch.no_grad()"
+            )
+
+
+def freeze_reference(body):
+    for parameter in body.parameters():
+        parameter.requires_grad_(False)
+    return body.eval()
+
+
+@exercise
+def freeze(mine):
+    """mine(body): afterwards no parameter of it learns, and its batch norms keep their statistics."""
+    if not callable(mine):
+        raise NotYet(f"the answer is to be a function, and this is {describe(mine)}")
+    for seed in (0, 1):
+        body = small_body(seed).train()
+        before = copy.deepcopy(body.state_dict())
+        answer = mine(body)
+        values = body.state_dict()
+        changed = [
+            name for name in before if name not in values or not torch.equal(values[name], before[name])
+        ]
+        if changed:
+            raise NotYet(f"{changed[0]!r} has other values than before; frozen weights stay as they are")
+        learning = [name for name, parameter in body.named_parameters() if parameter.requires_grad]
+        norms = [
+            name for name, part in body.named_modules() if isinstance(part, nn.BatchNorm2d) and part.training
+        ]
+        if len(learning) == len(list(body.parameters())) and len(norms) == 2:
+            if blank(answer):
+                raise NotAttempted
+            raise NotYet(
+                "body itself is as before: every weight would learn. Change the body that you are given"
+            )
+        if learning:
+            raise NotYet(f"{learning[0]!r} still has requires_grad=True, so it would learn")
+        if norms:
+            raise NotYet(
+                f"the batch norm {norms[0]!r} is in training mode: its running statistics change with every "
+                "batch, although no weight of it does"
+            )
+        body(torch.randn(4, 3, 8, 8))
+        drifted = [name for name, value in body.state_dict().items() if not torch.equal(value, before[name])]
+        if drifted:
+            raise NotYet(f"after one batch {drifted[0]!r} is no longer what it was")
+
+
+def parameter_groups_reference(parts, rate, factor):
+    last = len(parts) - 1
+    return [
+        {"params": list(part.parameters()), "lr": rate / factor ** (last - i)} for i, part in enumerate(parts)
+    ]
+
+
+@exercise
+def parameter_groups(mine):
+    """mine(parts, rate, factor) -> groups for an optimiser: the last part gets rate, each before it less."""
+    if not callable(mine):
+        raise NotYet(f"the answer is to be a function, and this is {describe(mine)}")
+    for count, rate, factor in ((3, 0.01, 10.0), (4, 0.003, 2.0), (1, 0.1, 3.0)):
+        parts = [nn.Linear(i + 2, 2) for i in range(count)]
+        what = f"for {count} parts, rate {rate:g} and factor {factor:g} it"
+        groups = mine(list(parts), rate, factor)
+        if blank(groups):
+            raise NotAttempted
+        if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
+            raise NotYet(f"{what} gives no list of dictionaries")
+        without = [group for group in groups if "params" not in group or "lr" not in group]
+        if without or not groups:
+            raise NotYet('each group is to be a dictionary with the keys "params" and "lr"')
+        optimizer = torch.optim.AdamW(groups, lr=123.0)  # refuses a weight that stands in two groups
+        found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        for i, (part, wanted) in enumerate(
+            zip(parts, parameter_groups_reference(parts, rate, factor), strict=True)
+        ):
+            for name, parameter in part.named_parameters():
+                if id(parameter) not in found:
+                    raise NotYet(f"{what} leaves out {name!r} of part {i}, which then never learns")
+                equal(
+                    found[id(parameter)],
+                    wanted["lr"],
+                    f"{what}, at {name!r} of part {i} (counted from 0),",
+                    1e-6,
+                    0,
+                )
