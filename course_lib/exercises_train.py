@@ -121,3 +121,39 @@ def training_step(mine: Any) -> None:
             if torch.equal(learner.state_dict()[name], before[name]):
                 raise NotYet(f"{where} the loss is right, but {name} did not move: backward and step?")
             equal(learner.state_dict()[name], value, f"after the update {where}, {name}", 1e-4)
+
+
+def joint_moments_reference(means: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
+    """Mean and variance (2 x C) of a batch from those of its equal parts (parts x C each)."""
+    whole = means.mean(0)
+    return torch.stack([whole, (variances + means**2).mean(0) - whole**2])
+
+
+@exercise
+def joint_moments(mine: Any) -> None:
+    """Lesson 11: ``mine(means, variances)``, parts×C each → mean and variance of the whole batch, C each."""
+
+    def both(means: torch.Tensor, variances: torch.Tensor) -> Any:
+        answer = run(mine, means, variances)
+        if blank(answer):
+            return answer
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
+            raise NotYet(f"it gives {describe(answer)}, and two tensors were expected: mean, variance")
+        if any(blank(part) for part in answer):
+            raise NotYet("it gives two answers, and one of them is still empty")
+        return answer
+
+    draws = torch.randn(2, 3, 50, 4) * torch.tensor([1.0, 2.0, 5.0, 0.1]) + torch.randn(2, 3, 1, 4)
+    cases = [(torch.tensor([[2.0], [6.0]]), torch.tensor([[1.0], [1.0]]))]
+    cases += [(x.mean(1), x.var(1, correction=0)) for x in draws]
+    answers = [both(*case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for number, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+        told = "for means [[2], [6]] and variances [[1], [1]]" if not number else f"for {len(case[0])} parts"
+        if blank(answer):
+            raise NotYet(f"{told} it gives {answer!r}")
+        for name, part, expected in zip(
+            ("mean", "variance"), answer, joint_moments_reference(*case), strict=True
+        ):
+            equal(part, expected, f"{told} the {name}", 1e-3)
