@@ -6,9 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
-from .checks import NotAttempted, NotYet, as_array, blank, describe, exercise, run
+from .checks import NotAttempted, NotYet, as_array, blank, describe, equal, exercise, run
+from .evaluation import fast_auc, to_probability
 from .exercises_attend import named_equal
+from .transforms import jpeg
 
 # ---- lesson 12: judge it ----
 
@@ -235,3 +238,144 @@ def _binomial_p(k: int, n: int) -> float:
 
 
 # ---- lesson 13: break it ----
+
+
+def resave_alike_reference(images: torch.Tensor, labels: np.ndarray, quality: int) -> torch.Tensor:
+    """Every picture, whatever its label, saved once more as JPEG of this quality and opened again."""
+    return torch.stack([jpeg(image, quality) for image in images])
+
+
+@exercise
+def resave_alike(mine: Any) -> None:
+    """Lesson 13: ``mine(images, labels, quality)``: uint8 N×3×H×W -> each after one JPEG more, both alike."""
+    rng = np.random.default_rng(13)
+    cases = []
+    for n, side, quality in ((4, 32, 50), (5, 48, 80), (3, 40, 20), (2, 32, 95)):
+        coarse = torch.from_numpy(rng.random((n, 3, 8, 8)).astype(np.float32))
+        smooth = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+        noise = torch.from_numpy(rng.normal(0, 8, (n, 3, side, side)).astype(np.float32))
+        images = (smooth * 200 + 20 + noise).round().clamp(0, 255).to(torch.uint8)
+        cases.append((images, (np.arange(n) + n) % 2, quality))
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (images, labels, quality), answer in zip(cases, answers, strict=True):
+        what = f"for {describe(images)} and quality {quality} it"
+        several = isinstance(answer, list | tuple) and len(answer)
+        if several and all(isinstance(image, torch.Tensor) for image in answer):
+            shapes = {tuple(image.shape) for image in answer}
+            answer = torch.stack(list(answer)) if len(shapes) == 1 else answer
+        if isinstance(answer, torch.Tensor) and answer.dtype != torch.uint8:
+            raise NotYet(f"{what} gives a tensor of {answer.dtype}, and torch.uint8 was expected")
+        pixels = as_array(answer, what)
+        if pixels.shape != tuple(images.shape):
+            raise NotYet(f"{what} has shape {pixels.shape}, and {tuple(images.shape)} was expected")
+        right = resave_alike_reference(images, labels, quality).numpy().astype(float)
+        before = images.numpy().astype(float)
+
+        def near(a: np.ndarray, b: np.ndarray) -> bool:  # other JPEG libraries round a little otherwise
+            return bool(np.abs(a - b).mean() < 0.5)
+
+        for i, y in enumerate(labels):
+            if near(pixels[i], right[i]):
+                continue
+            word = ("real", "fake")[y]
+            if near(pixels[i], before[i]):
+                raise NotYet(f"{what} leaves image {i}, a {word} one, as it was; save both classes alike")
+            others = [q for q in range(5, 100, 5) if q != quality]
+            found = [q for q in others if near(pixels[i], jpeg(images[i], q).numpy().astype(float))]
+            if found:
+                nearest = min(
+                    found, key=lambda q: np.abs(pixels[i] - jpeg(images[i], q).numpy().astype(float)).mean()
+                )
+                raise NotYet(f"{what} saves image {i}, a {word} one, at a quality of about {nearest}")
+            place = tuple(int(k) for k in np.argwhere(np.abs(pixels[i] - right[i]) > 0.5)[0])
+            raise NotYet(
+                f"{what} gives {pixels[i][place]:g} at index {[i, *place]}, and {right[i][place]:g} was "
+                "expected; save as JPEG with PIL and open again"
+            )
+
+
+def worst_case_reference(y: np.ndarray, scores: dict[str, np.ndarray]) -> tuple[str, float]:
+    """The condition with the lowest AUC, and that AUC."""
+    aucs = {name: fast_auc(y, p) for name, p in scores.items()}
+    worst = min(aucs, key=aucs.get)
+    return worst, aucs[worst]
+
+
+@exercise
+def worst_case(mine: Any) -> None:
+    """Lesson 13: ``mine(y, scores)``: labels, and scores by condition -> (name of the worst, its AUC)."""
+    cases = []
+    for n, seed, strengths in (
+        (40, 1, {"as it is": 2.0, "jpeg 50": 1.0, "blur 1": 0.4}),
+        (60, 2, {"noise 5": 0.3, "as it is": 1.5, "rotate 90": 1.0}),
+        (50, 3, {"as it is": 1.5, "zoom 2": -1.2, "shift 1": 1.4, "blur 1": 0.1}),
+        (30, 4, {"only one": 0.8}),
+    ):
+        rng = np.random.default_rng(seed)
+        y = (np.arange(n) % 3 == 0).astype(np.int64)
+        scores = {name: to_probability(k * (y - 0.4) + rng.normal(size=n)) for name, k in strengths.items()}
+        # All scores of one condition are pushed up: its ranking stays, its accuracy at 0.5 is the lowest.
+        pushed = sorted(strengths, key=lambda name: strengths[name])[-2:][0]
+        scores[pushed] = to_probability(np.log(scores[pushed] / (1 - scores[pushed])) + 6)
+        cases.append((y, scores))
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (y, scores), answer in zip(cases, answers, strict=True):
+        name, auc = worst_case_reference(y, scores)
+        what = f"for the conditions {', '.join(scores)} it"
+        if blank(answer) or isinstance(answer, str) or not hasattr(answer, "__len__") or len(answer) != 2:
+            raise NotYet(f"{what} gives {describe(answer)}, and a pair (name, AUC) was expected")
+        told, value = answer[0], as_array(answer[1], f"{what}, second,")
+        aucs = {other: fast_auc(y, p) for other, p in scores.items()}
+        if not isinstance(told, str) or told not in scores:
+            raise NotYet(f"{what} names {describe(told)}, and one of the conditions was expected")
+        if told != name:
+            hint = ""
+            if told == max(aucs, key=aucs.get):
+                hint = "; that is the best one"
+            elif told == min(scores, key=lambda other: float(((scores[other] >= 0.5) == y).mean())):
+                hint = "; that one has the lowest accuracy at 0.5, which moves when all scores move"
+            elif told == min(aucs, key=lambda other: abs(aucs[other] - 0.5)):
+                hint = "; that one is nearest to guessing, and an AUC below 0.5 is worse than that"
+            raise NotYet(f"{what} names {told!r} (AUC {aucs[told]:.3f}), and {name!r} has {auc:.3f}{hint}")
+        mean = float(np.mean(list(aucs.values())))
+        slips = [
+            ("that is the mean over the conditions", mean),
+            ("that is how much is lost; the AUC itself was asked for", max(aucs.values()) - auc),
+            ("that is 1 minus the AUC: the fake should have the higher score", 1 - auc),
+        ]  # fmt: skip
+        named_equal(value, auc, f"{what}, second,", slips)
+
+
+def turn_if_inverted_reference(y_valid: np.ndarray, p_valid: np.ndarray, p_test: np.ndarray) -> np.ndarray:
+    """1 - p if the validation AUC is below 0.5, else p."""
+    return 1 - p_test if fast_auc(y_valid, p_valid) < 0.5 else p_test
+
+
+@exercise
+def turn_if_inverted(mine: Any) -> None:
+    """Lesson 13: ``mine(y_valid, p_valid, p_test)`` -> test scores, as 1 - p if validation is inverted."""
+    cases = []
+    same, differ, moved = [(1.5, 1.5), (-1.5, -1.5)], [(-1.0, 1.5), (1.0, -1.5)], [(1.5, 1.5), (-1.5, -1.0)]
+    offsets = (0.0, 0.0, 0.0, 0.0, 6.0, -6.0)
+    for seed, ((valid, test), offset) in enumerate(zip(same + differ + moved, offsets, strict=True)):
+        rng = np.random.default_rng(seed)
+        y = np.arange(40) % 2
+        p_valid = to_probability(valid * (2 * y - 1) + rng.normal(size=40) + offset)
+        p_test = to_probability(test * (2 * (np.arange(30) % 2) - 1) + rng.normal(size=30) + offset)
+        cases.append((y, p_valid, p_test))
+    answers = [run(mine, *case) for case in cases]
+    attempted(answers)
+    for (y, p_valid, p_test), answer in zip(cases, answers, strict=True):
+        auc = fast_auc(y, p_valid)
+        right = turn_if_inverted_reference(y, p_valid, p_test)
+        what = f"for a validation AUC of {auc:.2f} it"
+        array = as_array(answer, what) if not blank(answer) else None
+        if array is not None and array.shape == p_test.shape:
+            if np.allclose(array, 1 - right):
+                word = "turns the scores round, and they were right" if auc > 0.5 else "leaves the scores"
+                raise NotYet(f"{what} {word}; below 0.5 on validation, and only there, decides")
+            if np.allclose(array, -p_test):
+                raise NotYet(f"{what} gives -p, which is no probability; 1 - p turns the order round too")
+        equal(answer, right, what)

@@ -9,17 +9,24 @@ from typing import Any
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 
+from .data import load
 from .errors import CourseError
-from .evaluation import check_scores, confusion, roc_auc
-from .plots import base_rate_figure, natural_frequencies, ranking_figure
+from .evaluation import check_scores, confusion, predict_logits, roc_auc, to_probability
+from .plots import FAKE, STYLE, base_rate_figure, natural_frequencies, ranking_figure
+from .predict import Detector
+from .robustness import KINDS, perturb
 from .widgets_kit import (
     figure_png,
     keep_keys,
     light_png,
     notes,
+    picture_png,
     picture_widget,
     read_number,
+    read_whole,
     set_picture,
     show_with_picture,
 )
@@ -268,3 +275,190 @@ class ThresholdExplorer(ipw.VBox):
 
 
 # ---- lesson 13: break it ----
+
+AS_IT_IS = "as it is"
+
+
+def p_text(p: float) -> str:
+    """P(fake) with enough digits to see how near to 0 or 1 it is."""
+    return "below 0.001" if p < 0.001 else "above 0.999" if p > 0.999 else f"{p:.3f}"
+
+
+def p_bar(p: float, before: float, threshold: float) -> str:
+    """HTML: P(fake) as a bar, a line where it was before, and a mark at the threshold."""
+    words = f"P(fake) {p_text(p)}; of the picture as it is {p_text(before)}; threshold {threshold:.2f}"
+    line = "position:absolute;top:-4px;bottom:-4px;border-left:3px"
+    return (
+        f'<div role="img" aria-label="{words}" style="position:relative;height:18px;width:340px;'
+        'max-width:100%;background:rgba(128,128,128,.28)">'
+        f'<div style="height:18px;width:{100 * p:.1f}%;background:{FAKE}"></div>'
+        f'<div style="{line} solid currentColor;left:{99 * before:.1f}%"></div>'
+        f'<div style="{line} dotted currentColor;left:{99 * threshold:.1f}%"></div></div>'
+        '<div style="display:flex;justify-content:space-between;width:340px;max-width:100%">'
+        "<span>0: real</span><span>1: fake</span></div>"
+        '<div style="opacity:.85">Line: the picture as it is. Dotted: the threshold.</div>'
+    )
+
+
+class RobustnessExplorer(ipw.VBox):
+    """Choose a face, what happens to it, and how badly: see the picture and its P(fake) move.
+
+    detector: a checkpoint's name, or a `Detector`. dataset: ``len``, ``uint8(i)``, ``labels``; `studio`'s
+    test part if left out. label, number, kind, severity: what it begins with, "real" or "fake", a place
+    among these, one of `robustness.KINDS`, one of its severities. What cannot be used gets a sentence.
+    `state` holds what is on show.
+    """
+
+    def __init__(
+        self,
+        detector: Any = "studio",
+        dataset: Any = None,
+        label: Any = "fake",
+        number: Any = 0,
+        kind: Any = "resize",
+        severity: Any = None,
+    ) -> None:
+        self.detector = None
+        try:
+            found = Detector.load(detector, device="cpu") if isinstance(detector, str) else detector
+            if not hasattr(found, "preprocessing"):
+                raise ValueError("The detector is to be a Detector or a checkpoint's name, such as 'studio'.")
+            self.dataset = load("studio").test if dataset is None else dataset
+            check_scores(self.dataset.labels, np.zeros(len(self.dataset)))
+        except (ValueError, TypeError, AttributeError, CourseError) as error:
+            words = html.escape(f"Nothing to explore: {error}")
+            super().__init__([ipw.HTML(f'<div role="status">{words}</div>')])
+            return
+        self.detector = found
+        labels = np.asarray(self.dataset.labels)
+        self.places = {"real": np.flatnonzero(labels == 0), "fake": np.flatnonzero(labels == 1)}
+        wrong = []
+        if label not in ("real", "fake"):
+            wrong.append(f"The label is {str(label)[:20]!r}; choose 'real' or 'fake'. It begins with a fake.")
+            label = "fake"
+        if not isinstance(kind, str) or kind not in KINDS:
+            known = ", ".join(KINDS)
+            wrong.append(f"The kind is {str(kind)[:20]!r}; there are {known}. It begins with resize.")
+            kind = "resize"
+        try:
+            number = int(read_whole(number, "the number", 0, len(self.places[label]) - 1))
+        except ValueError as error:
+            wrong.append(f"{str(error)[0].upper()}{str(error)[1:]} It begins at 0.")
+            number = 0
+        if severity is not None and severity not in KINDS[kind].severities:
+            known = ", ".join(f"{s:g}" for s in KINDS[kind].severities)
+            wrong.append(f"The severity is {str(severity)[:20]!r}; for {kind} there are {known}.")
+            severity = None
+        self._build(label, number, kind, severity)
+        self._redraw()
+        self.message.value = notes(*wrong)
+
+    def _build(self, label: str, number: int, kind: str, severity: float | None) -> None:
+        style, wide = {"description_width": "80px"}, ipw.Layout(width="400px", max_width="100%")
+        self.label = ipw.Dropdown(
+            options=[("a real face", "real"), ("a fake", "fake")], value=label, description="picture",
+            style=style, layout=wide,
+        )  # fmt: skip
+        self.number = ipw.IntSlider(
+            value=number, min=0, max=len(self.places[label]) - 1, description="number",
+            continuous_update=False, style=style, layout=wide,
+        )  # fmt: skip
+        self.kind = ipw.Dropdown(
+            options=[(f"{name}: {what.words}", name) for name, what in KINDS.items()], value=kind,
+            description="what", style=style, layout=wide,
+        )  # fmt: skip
+        self.severity = ipw.SelectionSlider(
+            options=self._steps(kind), value=severity, description="how badly", continuous_update=False,
+            style=style, layout=wide,
+        )  # fmt: skip
+        self.message, self.bar, self.words = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self.before, self.after = picture_widget(b"", ""), picture_widget(b"", "")
+        gap = ipw.Layout(flex_flow="row wrap", grid_gap="16px")
+        super().__init__(
+            [
+                ipw.VBox([self.label, self.number, self.kind, self.severity, self.message]),
+                ipw.HBox([self.before, self.after, ipw.VBox([self.bar, self.words])], layout=gap),
+                keep_keys("course-robustness"),
+            ]
+        )
+        self.add_class("course-robustness")
+        self.label.observe(lambda _: self._chose_label(), names="value")
+        self.kind.observe(lambda _: self._chose_kind(), names="value")
+        self.number.observe(lambda _: self._redraw(), names="value")
+        self.severity.observe(lambda _: self._redraw(), names="value")
+
+    @staticmethod
+    def _steps(kind: str) -> list[tuple[str, float | None]]:
+        return [(AS_IT_IS, None), *((f"{s:g} ({KINDS[kind].unit})", s) for s in KINDS[kind].severities)]
+
+    def _chose_label(self) -> None:
+        self.number.max = len(self.places[self.label.value]) - 1
+        self._redraw()
+
+    def _chose_kind(self) -> None:
+        self.severity.options = self._steps(self.kind.value)  # which goes back to "as it is"
+        self._redraw()
+
+    @property
+    def image(self) -> torch.Tensor:
+        """The chosen picture as it is, uint8 3×H×W."""
+        return self.dataset.uint8(int(self.places[self.label.value][self.number.value]))
+
+    def judged(self, image: torch.Tensor) -> float:
+        """P(fake) of one picture."""
+        d = self.detector
+        return float(to_probability(predict_logits(d.model, [image], d.preprocessing), d.temperature)[0])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is on show: the picture, its P(fake), and P(fake) of the picture as it is."""
+        return self._state
+
+    def show(self) -> None:
+        """Display it, with a static figure in its place where widgets do not render."""
+        if self.detector is None:
+            show_with_picture(self, None, "Nothing to explore.")
+            return
+        told = (
+            "An explorer of what happens to pictures; the figure shows a real face and a fake, each as it is "
+            "and changed in five ways, with P(fake) below."
+        )
+        show_with_picture(self, light_png(self._sheet()), told)
+
+    def _sheet(self) -> Figure:
+        """A real face and a fake as they are and after five perturbations, P(fake) below each. Not shown."""
+        changes = [("jpeg", 10), ("blur", 1.5), ("noise", 20), ("resize", 0.5), ("rotate", 45)]
+        with plt.rc_context(STYLE):
+            figure, axes = plt.subplots(2, 6, figsize=(10.2, 4.3), layout="constrained")
+            for row, name in zip(axes, ("real", "fake"), strict=True):
+                image = self.dataset.uint8(int(self.places[name][0]))
+                pictures = [image, *(perturb(image, kind, severity) for kind, severity in changes)]
+                for axis, picture, change in zip(row, pictures, [None, *changes], strict=True):
+                    axis.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+                    said = f"{name}, {AS_IT_IS if change is None else f'{change[0]} {change[1]:g}'}"
+                    axis.set_title(said, fontsize=10, loc="center", pad=3)
+                    axis.set_xlabel(f"P(fake) {p_text(self.judged(picture))}", fontsize=10)
+                    axis.set(xticks=[], yticks=[])
+        return figure
+
+    def _redraw(self) -> None:
+        self.message.value = ""
+        image, kind, severity = self.image, self.kind.value, self.severity.value
+        changed = image if severity is None else perturb(image, kind, severity)
+        p_before, p = self.judged(image), self.judged(changed)
+        self._state = {"image": changed, "p_fake": p, "p_before": p_before}
+        name = f"{'Real face' if self.label.value == 'real' else 'Fake'} number {self.number.value}"
+        how = AS_IT_IS if severity is None else f"{KINDS[kind].words}, {severity:g} {KINDS[kind].unit}"
+        set_picture(self.before, picture_png(image.permute(1, 2, 0).numpy()), f"{name}, as it is.", 200)
+        size = f"{changed.shape[2]} by {changed.shape[1]} pixels"
+        png, side = picture_png(changed.permute(1, 2, 0).numpy()), 200 * changed.shape[2] // image.shape[2]
+        set_picture(self.after, png, f"{name}, {how}; {size}.", side)
+        threshold = self.detector.threshold
+        self.bar.value = p_bar(p, p_before, threshold)
+        verdict = "fake" if p >= threshold else "real"
+        right = "right" if verdict == self.label.value else "wrong"
+        was = "" if severity is None else f", as it is {p_text(p_before)}"
+        self.words.value = (
+            f'<div role="status" style="line-height:1.6">{html.escape(f"{name}, {how} ({size}).")}<br>'
+            f"P(fake) <b>{p_text(p)}</b>{was}. It says <b>{verdict}</b>, and that is {right}.</div>"
+        )
