@@ -137,6 +137,7 @@ def plot_losses(losses: Sequence[float], title: str = "Loss at each step") -> np
 
 def plot_scores(y: Any, p: Any, threshold: float = 0.5) -> dict[str, np.ndarray]:
     """How many real and fake images got which P(fake), in 20 bins; returns the counts of both."""
+    check_scores(y, p, both_classes=False)  # before there is a figure, which would stay behind
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 2.8))
         counts = draw_scores(axis, y, p, threshold)
@@ -164,7 +165,15 @@ def draw_scores(axis: Any, y: Any, p: Any, threshold: float) -> dict[str, np.nda
 
 def plot_intervals(rows: Sequence[tuple[str, float, float, float]], xlabel: str = "test AUC") -> np.ndarray:
     """Each row (name, value, low, high) as a dot on its interval, first row on top; returns the numbers."""
-    numbers = np.array([row[1:] for row in rows], dtype=float)
+    try:
+        numbers = np.array([row[1:] for row in rows], dtype=float)
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
+    if numbers.ndim != 2 or numbers.shape[1] != 3 or not len(rows):
+        raise DataError("plot_intervals needs rows (name, value, low, high), at least one, in numbers.")
+    if np.isnan(numbers).any():
+        name = rows[int(np.isnan(numbers).any(1).argmax())][0]
+        raise DataError(f"The row {name!r} has a NaN in it; leave it out, or look where it comes from.")
     places = np.arange(len(rows))[::-1]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 0.8 + 0.45 * len(rows)))
@@ -967,6 +976,8 @@ def plot_roc(
     marks: name -> a threshold to mark on that curve. log: the false positive rate on a logarithmic axis; an
     FPR of 0, which it does not have, stands at a third of one image. Returns the corners (fpr, tpr) by name.
     """
+    for y, p in curves.values():
+        check_scores(y, p)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(5.6, 4.2))
         drawn = draw_roc(axis, curves, marks, log)
@@ -982,6 +993,8 @@ def plot_precision_recall(curves: dict[str, tuple[Any, Any]]) -> dict[str, np.nd
     from sklearn.metrics import precision_recall_curve
 
     drawn = {}
+    for y, p in curves.values():
+        check_scores(y, p)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(5.6, 3.6))
         for (name, (y, p)), (colour, dash) in zip(curves.items(), CURVES, strict=False):
@@ -1000,9 +1013,7 @@ def plot_precision_recall(curves: dict[str, tuple[Any, Any]]) -> dict[str, np.nd
 
 def draw_confusion(axis: Any, counts: Any) -> np.ndarray:
     """The work of `plot_confusion` on an axis."""
-    counts = np.asarray(counts)
-    if counts.shape != (2, 2) or counts.dtype.kind not in "iu" or counts.min() < 0 or counts.sum() == 0:
-        raise DataError("A confusion matrix is 2 x 2 counts, as evaluation.confusion gives them.")
+    counts = check_counts(counts)
     words = (("left alone", "accused"), ("missed", "found"))
     for truth in (0, 1):
         total = max(1, counts[truth].sum())
@@ -1027,11 +1038,20 @@ def draw_confusion(axis: Any, counts: Any) -> np.ndarray:
     return counts
 
 
+def check_counts(counts: Any) -> np.ndarray:
+    """A confusion matrix, or a `DataError`."""
+    counts = np.asarray(counts)
+    if counts.shape != (2, 2) or counts.dtype.kind not in "iu" or counts.min() < 0 or counts.sum() == 0:
+        raise DataError("A confusion matrix is 2 x 2 counts, as evaluation.confusion gives them.")
+    return counts
+
+
 def plot_confusion(counts: Any) -> np.ndarray:
     """A confusion matrix as a table: a row for what the images are, a column for what was said of them.
 
     Mistakes are hatched; the shares are of the row. Returns the counts.
     """
+    check_counts(counts)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(4.6, 2.2))
         counts = draw_confusion(axis, counts)
@@ -1055,6 +1075,9 @@ def plot_reliability(tables: dict[str, Any]) -> dict[str, np.ndarray]:
     Above, the share of fakes against the mean P(fake) of each bin, with its 95 % interval; on the dotted
     line what is said is true. Below, how many images each bin holds. Returns (said, fake, n) by name.
     """
+    wanted = ["from", "to", "n", "said", "fake", "low", "high"]
+    if not tables or not all(set(wanted) <= set(getattr(table, "columns", ())) for table in tables.values()):
+        raise DataError("plot_reliability needs tables of calibration.reliability by name, at least one.")
     drawn = {name: table[["said", "fake", "n"]].to_numpy(float) for name, table in tables.items()}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -1401,3 +1424,40 @@ def plot_matrix(
         axis.tick_params(length=0)
         finish(figure)
     return array
+
+
+# ---- lesson 15: transfer learning ----
+
+
+def plot_moves(moves: dict[str, Sequence[float]], parts: Sequence[str]) -> dict[str, np.ndarray]:
+    """How far training moved each part of a network, in per cent of its weights: a panel for each way to train.
+
+    moves: way -> a number for each of `parts`, the first layer first. 0 is a frozen part: it says so. Returns
+    the numbers by way.
+    """
+    drawn = {way: np.asarray(values, dtype=float) for way, values in moves.items()}
+    if not drawn or any(values.shape != (len(parts),) for values in drawn.values()):
+        raise ValueError(
+            f"plot_moves needs one number for each of the {len(parts)} parts, and at least one way."
+        )
+    reach = max(values.max() for values in drawn.values()) or 1.0
+    places = np.arange(len(parts))[::-1]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(drawn),
+            figsize=(1.2 + 2.2 * len(drawn), 0.9 + 0.33 * len(parts)),
+            sharey=True,
+            squeeze=False,
+        )
+        for axis, (way, values) in zip(axes.flat, drawn.items(), strict=True):
+            axis.barh(places, values, 0.7, color=GREEN, edgecolor="white", hatch="///")
+            for place, value in zip(places, values, strict=True):
+                words = "frozen" if value == 0 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+                axis.annotate(
+                    words, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=9
+                )
+            axis.set(xlim=(0, 1.3 * reach), title=way, xlabel="moved, %")
+            axis.set_yticks(places, parts)
+        finish(figure)
+    return drawn
