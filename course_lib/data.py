@@ -24,7 +24,7 @@ from .embedded import SUMS, data_folder, verify_embedded
 from .errors import DataError
 from .filecheck import Fact, look_into_files, twins
 from .images import printable
-from .layouts import CLASS_NAMES, SPLITS, Item, Listing, read_listing
+from .layouts import CLASS_NAMES, SPLITS, Item, Listing, collector_paused, read_listing
 from .pixels import PixelCache, PixelFile, build_pixels, decoded_bytes, default_folder
 from .splits import near_duplicate_groups, split_groups
 
@@ -187,9 +187,11 @@ def load(
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error is 'stop' or 'skip', not {on_error!r}")
-    name, entry, listing = _read(name_or_folder, root)
-    carve = listing.splits != list(SPLITS)
-    facts, damaged = look_into_files(listing, full=carve or len(listing.items) <= DECODE_AT_LOAD, trust=True)
+    with collector_paused():
+        name, entry, listing = _read(name_or_folder, root)
+        carve = listing.splits != list(SPLITS)
+        full = carve or len(listing.items) <= DECODE_AT_LOAD
+        facts, damaged = look_into_files(listing, full=full, trust=True)
     problems = listing.problems + damaged
     items = [item for item in listing.items if item.key in facts]
     doubles = twins(items, facts)
@@ -198,7 +200,8 @@ def load(
         pixels = PixelCache(cache_bytes)
     else:
         folder = default_folder(name, listing.base) if cache == "disk" else cache
-        pixels, unreadable = build_pixels(folder, [item.path for item in items])
+        states = {item.path: facts[item.key][:2] for item in items}  # size and date, as seen a moment ago
+        pixels, unreadable = build_pixels(folder, list(states), states)
         problems += [f"{printable(i.key, 200)}: {unreadable[i.path]}" for i in items if i.path in unreadable]
         items = [item for item in items if item.path not in unreadable]
     if problems and on_error == "stop":

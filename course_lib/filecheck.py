@@ -99,7 +99,7 @@ def _has_both_ends(path: str) -> bool:
 
 def _recall(memory: Path) -> dict[str, Fact]:
     try:
-        return {key: Fact(*values) for key, values in json.loads(memory.read_text("utf-8")).items()}
+        return {key: Fact._make(values) for key, values in json.loads(memory.read_text("utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):  # not there, or damaged: look at all again
         return {}
 

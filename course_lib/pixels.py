@@ -45,6 +45,7 @@ from torch.utils.data import get_worker_info
 from .embedded import cache_folder
 from .errors import DataError, ImageError
 from .images import decode_image, image_size, printable
+from .layouts import collector_paused
 
 INDEX, LOCK = "index", "lock"
 SAVE_EVERY = 10.0  # seconds between two savings of the index: at most so much work is lost by a kill
@@ -202,17 +203,22 @@ def decoded_bytes(paths: Sequence[str], sample: int = 50) -> int:
     return round(len(paths) * float(np.mean(sizes))) if sizes else 0
 
 
-def build_pixels(folder: str | os.PathLike, paths: Sequence[str]) -> tuple[PixelFile, dict[str, str]]:
+def build_pixels(
+    folder: str | os.PathLike, paths: Sequence[str], states: dict[str, tuple[int, int]] | None = None
+) -> tuple[PixelFile, dict[str, str]]:
     """A `PixelFile` in `folder` with these pictures, and path -> reason for those that cannot be read.
 
     What is in it already is kept; pictures that are new or whose file has changed are decoded and added, with
     a progress bar. Interrupt it at any time: the next call goes on. A second process waits for the first.
     Raises `DataError` if the disk has too little room (before it begins), is full or may not be written.
+
+    states: path -> (bytes, time of the last change in nanoseconds), if the caller has just looked.
     """
     folder = Path(folder).expanduser().absolute()
-    states, problems = _states(paths)
-    if not _missing(PixelFile(folder), states):
-        return PixelFile(folder), problems
+    states, problems = (states, {}) if states is not None else _states(paths)
+    cache = PixelFile(folder)
+    if not _missing(cache, states):
+        return cache, problems
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
@@ -366,8 +372,9 @@ def _read_index(folder: Path) -> tuple[str | None, dict[str, Place], str]:
         digest, _, body = (folder / INDEX).read_text("ascii").partition("\n")
         if hashlib.sha256(body.encode()).hexdigest() != digest:
             return None, {}, "the index of the decoded pictures is damaged"
-        found = json.loads(body)
-        name, places = found["pixels"], {path: Place(*row) for path, row in found["pictures"].items()}
+        with collector_paused():
+            found = json.loads(body)
+            name, places = found["pixels"], {p: Place._make(row) for p, row in found["pictures"].items()}
         size = (folder / name).stat().st_size if (folder / name).exists() else 0
     except FileNotFoundError:
         return None, {}, ""

@@ -1,0 +1,155 @@
+"""What a set as large as `rvsf` (140,000 pictures of 256×256) asks of a machine.
+
+    python figures/bench/large_set.py
+
+The simulation is honest about names, index and memory, and takes next to no disk: the 140,000 files are
+links to 400 JPEGs (made from those of `studio`), in the layout and with the CSV files of `rvsf`; the pixel
+file has its true 27.5 GB but is sparse, so all its pixels are 0. Reading it maps and copies as many pages as
+a real one would. What is not simulated is the disk: what does not fit into memory would be read from it anew.
+
+Three things are measured, each in a process of its own: `load` from the cache (seconds); the decoding speed
+of `build_pixels` on 2,000 real pictures; and one epoch over the 100,000 training pictures by `fit` with a
+small network (peak of the resident memory, and of the part of it that the system cannot take back).
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+SIDE, DISTINCT = 256, 400
+SPLITS = {"train": 50_000, "valid": 10_000, "test": 10_000}  # of each class
+
+LOAD = """
+import json, sys, time
+from course_lib import load
+for _ in range(3):
+    start, used = time.perf_counter(), time.process_time()
+    sets = load("rvsf", root={root!r}, cache={folder!r})
+    print(json.dumps({{"load, seconds": round(time.perf_counter() - start, 2),
+                      "load, CPU seconds": round(time.process_time() - used, 2)}}))
+"""
+EPOCH = """
+import json, re, threading, time
+from pathlib import Path
+import torch
+from course_lib import facenest, fit, load
+torch.set_num_threads(1)
+peaks = {{}}
+def watch():
+    while True:
+        status = Path("/proc/self/status").read_text()
+        for name, kb in re.findall(r"(VmRSS|RssAnon|RssFile):\\s+(\\d+) kB", status):
+            peaks[name] = max(peaks.get(name, 0), int(kb) / 1e6)
+        time.sleep(0.02)
+threading.Thread(target=watch, daemon=True).start()
+time.sleep(0.5)
+print(json.dumps({{"imports alone, GB": peaks["VmRSS"]}}))
+sets = load("rvsf", root={root!r}, cache={folder!r})
+print(json.dumps({{"after load, peak GB": peaks}}))
+torch.manual_seed(0)
+valid = sets.valid.subset(range(0, 20_000, 20))
+result = fit(facenest(width=4), sets.train, valid, run_dir={run!r}, epochs=1, batch_size=64, crop=64,
+             progress=False, device="cpu")
+print(json.dumps({{"epoch": len(sets.train), "images a second": round(result.history.images_per_second[0], 1),
+                  "after the epoch, peak GB": peaks}}))
+"""
+
+
+def make_set(root: Path) -> list[str]:
+    """The layout of rvsf out of links; returns all paths, split by split."""
+    from PIL import Image
+
+    from course_lib import load
+
+    paths, number = [], 0
+    (root / "distinct").mkdir(parents=True)
+    faces = load("studio").train
+    for i in range(DISTINCT):
+        picture = Image.fromarray(faces.uint8(i).permute(1, 2, 0).numpy()).resize((SIDE, SIDE))
+        picture.save(root / "distinct" / f"{i}.jpg", quality=90)
+    for split, count in SPLITS.items():
+        rows = []
+        for label in ("real", "fake"):
+            folder = root / "real_vs_fake" / "real-vs-fake" / split / label
+            folder.mkdir(parents=True)
+            for _ in range(count):
+                name = f"{number:06d}"
+                os.link(root / "distinct" / f"{number % DISTINCT}.jpg", folder / f"{name}.jpg")
+                paths.append(str(folder / f"{name}.jpg"))
+                rows.append([len(rows), f"/kaggle/{name}.jpg", name, int(label == "real"), label,
+                             f"{split}/{label}/{name}.jpg"])  # fmt: skip
+                number += 1
+        with open(root / f"{split}.csv", "w", newline="") as file:
+            head = ["", "original_path", "id", "label", "label_str", "path"]
+            csv.writer(file).writerows([head, *rows])
+    return paths
+
+
+def make_pixels(folder: Path, paths: list[str]) -> None:
+    """A pixel file of zeros for these pictures."""
+    from course_lib import pixels
+
+    folder.mkdir()
+    one = 3 * SIDE * SIDE
+    crc = zlib.crc32(bytes(one))
+    states, _ = pixels._states(paths)
+    places = {path: pixels.Place(*states[path], i * one, SIDE, SIDE, crc) for i, path in enumerate(paths)}
+    with open(folder / "pixels-0.u8", "w+b", buffering=0) as file:
+        file.truncate(len(paths) * one)
+        pixels._write_index(file, folder, "pixels-0.u8", places)
+
+
+def run(code: str, work: Path) -> None:
+    values = {"root": str(work / "set"), "folder": str(work / "pixels"), "run": str(work / "run")}
+    environment = {**os.environ, "COURSE_CACHE_DIR": str(work / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(**values)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, help="a folder to make the set in and keep it; default: temporary"
+    )
+    parser.add_argument("--only", choices=("load", "epoch", "build"), help="measure one thing only")
+    options = parser.parse_args()
+    work = options.work or Path(tempfile.mkdtemp(prefix="large-set-"))
+    try:
+        if not (work / "pixels").exists():
+            make_pixels(work / "pixels", make_set(work / "set"))
+        if options.only in (None, "load"):
+            run(LOAD, work)
+        if options.only in (None, "build"):
+            from course_lib.pixels import build_pixels
+
+            some = sorted(str(path) for path in (work / "set").glob("real_vs_fake/*/train/real/*.jpg"))[
+                :2_000
+            ]
+            shutil.rmtree(work / "built", ignore_errors=True)
+            start = time.perf_counter()
+            build_pixels(work / "built", some)
+            print(json.dumps({"built, images a second": round(len(some) / (time.perf_counter() - start))}))
+        if options.only in (None, "epoch"):
+            shutil.rmtree(work / "run", ignore_errors=True)
+            run(EPOCH, work)
+    finally:
+        if options.work is None:
+            shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
