@@ -399,16 +399,25 @@ def show_patterns(patterns: Any, size: float = 4.2) -> np.ndarray:
 
 
 def plot_lines(
-    x: Any, curves: dict[str, Any], xlabel: str, ylabel: str, title: str = "", xticks: Any = None
+    x: Any,
+    curves: dict[str, Any],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    xticks: Any = None,
+    low: float | None = 0,
 ) -> dict[str, np.ndarray]:
-    """Up to four curves over one x, each with a dash and a marker of its own; returns them by name."""
+    """Up to four curves over one x, each with a dash and a marker of its own; returns them by name.
+
+    low: where the upright axis begins; None lets the curves decide.
+    """
     curves = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
     looks = zip((REAL, FAKE, GREEN, GREY), ("-", "--", "-.", ":"), "osD^", strict=True)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 2.9))
         for (name, values), (colour, dash, marker) in zip(curves.items(), looks, strict=False):
             axis.plot(x, values, color=colour, linestyle=dash, marker=marker, markersize=5, label=name)
-        axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, None))
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(low, None))
         if xticks is not None:
             axis.set_xticks(xticks)
         axis.legend()
@@ -1180,7 +1189,8 @@ def squares(axis: Any, counts: Sequence[int], columns: int, size: float) -> None
         part = slice(begin, begin + count)
         axis.scatter(x[part], height[part], s=size, marker="s", facecolor=face, edgecolor=edge, linewidth=1)
         if sign:
-            axis.scatter(x[part], height[part], s=size / 4, marker=sign, color=ink, linewidth=1)
+            small = size / 4 if size > 30 else size / 9  # on tiny squares a large sign would hide the fill
+            axis.scatter(x[part], height[part], s=small, marker=sign, color=ink, linewidth=small / 11)
         begin += count
     axis.set(xlim=(-0.8, columns - 0.2), ylim=(height.min() - 0.8 if len(place) else -1, 0.8))
     axis.set_aspect("equal")
@@ -1193,13 +1203,13 @@ def base_rate_figure(tpr: float, fpr: float, prevalence: float) -> Figure:
     numbers = natural_frequencies(tpr, fpr, prevalence)
     parts = [numbers[key] for key in ("found", "missed", "accused", "spared")]
     with plt.rc_context(STYLE):
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3.3), width_ratios=[1.75, 0.8, 1.35])
-        squares(left, whole_shares(parts, 1000), 40, 17)
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(8.3, 3.2), width_ratios=[1.7, 0.85, 1.3])
+        squares(left, whole_shares(parts, 1000), 40, 14)
         each = "" if numbers["pictures"] == 1000 else f" (a square is {numbers['pictures'] // 1000:,})"
         left.set_title(f"{numbers['pictures']:,} pictures{each}")
         if numbers["alarms"] > 0:
             right_ones = whole_shares([numbers["found"], numbers["accused"]], 100)
-            squares(middle, [right_ones[0], 0, right_ones[1], 0], 10, 60)
+            squares(middle, [right_ones[0], 0, right_ones[1], 0], 10, 42)
             middle.set_title("100 alarms")
         else:
             middle.axis("off")
@@ -1212,7 +1222,7 @@ def base_rate_figure(tpr: float, fpr: float, prevalence: float) -> Figure:
                 (REAL, REAL, "real accused ×"), ("#DDDDDD", "#DDDDDD", "real left alone"),
             )
         ]  # fmt: skip
-        figure.legend(handles=handles, loc="lower left", ncols=4, fontsize=9, handletextpad=0.2,
+        figure.legend(handles=handles, loc="lower left", ncols=4, fontsize=8.5, handletextpad=0.2,
                       columnspacing=1.0, bbox_to_anchor=(0.0, -0.02))  # fmt: skip
         shares = np.logspace(-4, np.log10(0.5), 200)
         right.plot(100 * shares, [100 * precision_at_prevalence(tpr, fpr, s) for s in shares], color=GREEN)
@@ -1430,7 +1440,7 @@ def plot_matrix(
 
 
 def plot_moves(moves: dict[str, Sequence[float]], parts: Sequence[str]) -> dict[str, np.ndarray]:
-    """How far training moved each part of a network, in per cent of its weights: a panel for each way to train.
+    """How far training moved each part of a network, in per cent of its weights: a panel for each way.
 
     moves: way -> a number for each of `parts`, the first layer first. 0 is a frozen part: it says so. Returns
     the numbers by way.
@@ -1453,7 +1463,7 @@ def plot_moves(moves: dict[str, Sequence[float]], parts: Sequence[str]) -> dict[
         for axis, (way, values) in zip(axes.flat, drawn.items(), strict=True):
             axis.barh(places, values, 0.7, color=GREEN, edgecolor="white", hatch="///")
             for place, value in zip(places, values, strict=True):
-                words = "frozen" if value == 0 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+                words = "frozen" if value == 0 else f"{value:.1f}" if value >= 0.1 else f"{value:.1g}"
                 axis.annotate(
                     words, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=9
                 )

@@ -238,16 +238,16 @@ class Judge:
             self.function, self.name = detector, getattr(detector, "__name__", type(detector).__name__)
         else:
             raise ModelInputError(
-                f"A value of type {type(detector).__name__} cannot be judged; give a Detector, the name of a checkpoint, a "
-                "network, or a function from a data set to scores."
+                f"A value of type {type(detector).__name__} cannot be judged; give a Detector, the name of a "
+                "checkpoint, a network, or a function from a data set to scores."
             )
 
     def judged(self, dataset: Any, what: str) -> tuple[np.ndarray, np.ndarray, int]:
         """Labels, logits, and how many images are exact copies of an earlier one; checked."""
         if not all(hasattr(dataset, name) for name in ("__len__", "uint8", "labels")):
             raise DataError(
-                f"A value of type {type(dataset).__name__} cannot be judged on; give what load(...) returns, a "
-                "part of it, or the name of a data set."
+                f"A value of type {type(dataset).__name__} cannot be judged on; give what load(...) returns, "
+                "a part of it, or the name of a data set."
             )
         seen: set[bytes] = set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from typing import Any
 
 import ipywidgets as ipw
@@ -66,11 +65,17 @@ def base_rate_words(tpr: float, fpr: float, prevalence: float) -> str:
     )
 
 
+RARE = tuple(float(f"{mantissa}e{power}") for power in (-2, -1, 0, 1) for mantissa in (1, 1.5, 2, 3, 5, 7))[
+    :-1
+]  # 0.01 … 50 per cent
+
+
 class BaseRateExplorer(ipw.VBox):
     """How much is an alarm worth? Slide the share of fakes among all pictures and watch the precision.
 
     tpr, fpr: shares of the fakes found and of the reals accused, 0 to 1; prevalence: the share of fakes,
-    0.0001 to 0.5. Each has a slider and a field, in per cent. `frequencies` holds the counts on show. What is
+    0.0001 to 0.5. Each has a slider, whose stops are round numbers, and a
+    field for any other, in per cent. `frequencies` holds the counts on show. What is
     no number in range gets a sentence.
     """
 
@@ -78,6 +83,11 @@ class BaseRateExplorer(ipw.VBox):
         "prevalence": (0.01, 50.0, 1.0),
         "tpr": (0.0, 100.0, 98.0),
         "fpr": (0.01, 50.0, 0.5),
+    }
+    STOPS = {
+        "prevalence": RARE,
+        "tpr": (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 100),
+        "fpr": RARE,
     }
     NAMES = {
         "prevalence": "% of pictures that are fakes",
@@ -94,16 +104,15 @@ class BaseRateExplorer(ipw.VBox):
             except ValueError as error:
                 self.values[name] = self.RANGES[name][2]
                 wrong.append(f"{error} It begins at {self.values[name]:g} % instead.")
+        # Stops, and no continuous slider: that one rounds what was typed and sends it back.
         self.sliders = {
-            "prevalence": ipw.FloatLogSlider(min=-2, max=math.log10(50), step=0.01),
-            "tpr": ipw.FloatSlider(min=0, max=100, step=0.5),
-            "fpr": ipw.FloatLogSlider(min=-2, max=math.log10(50), step=0.01),
+            name: ipw.SelectionSlider(options=[(f"{stop:g}", stop) for stop in stops])
+            for name, stops in self.STOPS.items()
         }
         self.fields = {}
         for name, slider in self.sliders.items():
             slider.description, slider.style.description_width = self.NAMES[name], LABEL["description_width"]
             slider.readout, slider.layout = False, WIDE
-            slider.value = self.values[name]
             self.fields[name] = ipw.Text(continuous_update=False, layout=ipw.Layout(width="90px"))
             self.fields[name].tooltip = f"{self.NAMES[name]}, as a number"
             self.fields[name].add_class(f"course-{name}")
@@ -137,7 +146,7 @@ class BaseRateExplorer(ipw.VBox):
 
     def _slid(self, name: str) -> None:
         if not self._quiet:
-            self._set(name, float(f"{self.sliders[name].value:.3g}"))
+            self._set(name, float(self.sliders[name].value))
 
     def _set(self, name: str, percent: float) -> None:
         self.values[name] = percent
@@ -164,7 +173,10 @@ class BaseRateExplorer(ipw.VBox):
         try:
             for name, value in self.values.items():
                 self.fields[name].value = f"{value:g}"
-                self.sliders[name].value = value
+                stops = np.asarray(self.STOPS[name], dtype=float)
+                nearest = int(np.abs(stops - value).argmin())
+                if self.sliders[name].index != nearest:
+                    self.sliders[name].index = nearest
         finally:
             self._quiet = False
         words = base_rate_words(*self.rates)
@@ -368,7 +380,7 @@ class RobustnessExplorer(ipw.VBox):
             description="what", style=style, layout=wide,
         )  # fmt: skip
         self.severity = ipw.SelectionSlider(
-            options=self._steps(kind), value=severity, description="how badly", continuous_update=False,
+            options=self._steps(kind), value=severity or AS_IT_IS, description="how badly", continuous_update=False,
             style=style, layout=wide,
         )  # fmt: skip
         self.message, self.bar, self.words = ipw.HTML(), ipw.HTML(), ipw.HTML()
@@ -388,8 +400,8 @@ class RobustnessExplorer(ipw.VBox):
         self.severity.observe(lambda _: self._redraw(), names="value")
 
     @staticmethod
-    def _steps(kind: str) -> list[tuple[str, float | None]]:
-        return [(AS_IT_IS, None), *((f"{s:g} ({KINDS[kind].unit})", s) for s in KINDS[kind].severities)]
+    def _steps(kind: str) -> list[tuple[str, float | str]]:
+        return [(AS_IT_IS, AS_IT_IS), *((f"{s:g} ({KINDS[kind].unit})", s) for s in KINDS[kind].severities)]
 
     def _chose_label(self) -> None:
         self.number.max = len(self.places[self.label.value]) - 1
@@ -443,7 +455,8 @@ class RobustnessExplorer(ipw.VBox):
 
     def _redraw(self) -> None:
         self.message.value = ""
-        image, kind, severity = self.image, self.kind.value, self.severity.value
+        image, kind = self.image, self.kind.value
+        severity = None if self.severity.value == AS_IT_IS else self.severity.value
         changed = image if severity is None else perturb(image, kind, severity)
         p_before, p = self.judged(image), self.judged(changed)
         self._state = {"image": changed, "p_fake": p, "p_before": p_before}
