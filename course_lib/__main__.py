@@ -1,4 +1,4 @@
-"""The command line: ``python -m course_lib info | predict | report | data | train``.
+"""The command line: ``python -m course_lib info | predict | score | serve | report | data | train``.
 
 Every command ends with status 0 if all went well and 1 if anything failed (2 for a wrong command line, 130
 when interrupted). What went wrong is one sentence on stderr, never a traceback.
@@ -18,6 +18,7 @@ from .errors import CourseError
 
 if TYPE_CHECKING:
     from .data import FaceSets
+    from .predict import Detector
     from .training import FitResult
 
 # Imports of torch and the like wait inside the commands, so that --help answers at once.
@@ -89,6 +90,44 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--batch-size", type=positive, default=32, help="pictures at a time; default 32")
     predict.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
     predict.set_defaults(run=run_predict)
+
+    score = commands.add_parser(
+        "score",
+        help="judge a folder of any number of pictures into a table",
+        description="Judge every picture below a folder into a Parquet table, in bounded memory. After an "
+        "interruption, the same command goes on. What cannot be read is listed in OUT.unreadable.csv.",
+    )
+    score.add_argument("folder", metavar="FOLDER", help="searched with all its subfolders")
+    score.add_argument("--out", required=True, metavar="FILE", help="the table, such as scores.parquet")
+    score.add_argument(
+        "--checkpoint", metavar="NAME", help="a name or a folder; default: as for the command predict"
+    )
+    score.add_argument("--threshold", type=probability, help="default: the checkpoint's own")
+    score.add_argument(
+        "--part-rows", type=positive, default=1000, metavar="N", help="rows kept safe at a time; default 1000"
+    )
+    score.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    score.set_defaults(run=run_score)
+
+    serve = commands.add_parser(
+        "serve",
+        help="a web page and an HTTP service that judge pictures",
+        description="Start a web page and an HTTP service that judge pictures, on this computer only unless "
+        "--host says otherwise. Ctrl+C stops it.",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this computer alone")
+    serve.add_argument("--port", type=port, default=8000, help="default 8000; 0 takes any that is free")
+    serve.add_argument(
+        "--checkpoint", metavar="NAME", help="a name or a folder; default: as for the command predict"
+    )
+    serve.add_argument("--threshold", type=probability, help="default: the checkpoint's own")
+    serve.add_argument(
+        "--at-once", type=positive, default=32, metavar="N", help="requests; more get 503; default 32"
+    )
+    serve.add_argument("--max-mb", type=positive, default=20, metavar="N", help="for one picture; default 20")
+    serve.add_argument("--timeout", type=positive, default=30, metavar="S", help="seconds; default 30")
+    serve.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    serve.set_defaults(run=run_serve)
 
     names = "studio, rvsf, hardrvsf, rvf10k, deepfake-and-real, or a folder with real/ and fake/ in it"
     judge = commands.add_parser(
@@ -190,6 +229,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """A port number, 0 to 65535."""
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 65535")
+    return int(text)
+
+
 def probability(text: str) -> float:
     """A number from 0 to 1."""
     with contextlib.suppress(ValueError):
@@ -262,16 +308,7 @@ def run_info(_: argparse.Namespace) -> int:
 def run_predict(options: argparse.Namespace) -> int:
     """Judge files; a table or JSON on stdout."""
     with contextlib.redirect_stdout(sys.stderr):  # only the result may go to stdout
-        from .checkpoints import available_checkpoints
-        from .predict import Detector
-
-        checkpoint = options.checkpoint
-        if checkpoint is None:
-            here = available_checkpoints()
-            checkpoint = next((name for name in PREFERRED if name in here), PREFERRED[-1])
-        detector = Detector.load(checkpoint, device=options.device)
-        if options.threshold is not None:
-            detector.threshold = options.threshold
+        detector = detector_for(options)
         scores, messages = detector(options.files, batch_size=options.batch_size, errors="collect")
 
     rows = [
@@ -288,6 +325,21 @@ def run_predict(options: argparse.Namespace) -> int:
     else:
         print_table(rows, detector.name, detector.threshold)
     return int(any(messages))
+
+
+def detector_for(options: argparse.Namespace) -> "Detector":
+    """The detector that --checkpoint, --device and --threshold ask for."""
+    from .checkpoints import available_checkpoints
+    from .predict import Detector
+
+    checkpoint = options.checkpoint
+    if checkpoint is None:
+        here = available_checkpoints()
+        checkpoint = next((name for name in PREFERRED if name in here), PREFERRED[-1])
+    detector = Detector.load(checkpoint, device=options.device)
+    if options.threshold is not None:
+        detector.threshold = options.threshold
+    return detector
 
 
 def print_table(rows: list[dict], checkpoint: str, threshold: float) -> None:
@@ -307,6 +359,48 @@ def print_table(rows: list[dict], checkpoint: str, threshold: float) -> None:
     for row in rows:
         if row["error"]:
             print(row["error"], file=sys.stderr)
+
+
+# -------------------------------------------------------------------------------------------- score and serve
+def run_score(options: argparse.Namespace) -> int:
+    """Judge a folder; one line on stdout at the end. Status 1 if a picture could not be read."""
+    from tqdm import tqdm
+
+    from .score import parquet, score_folder
+
+    parquet()  # better now than after the first thousand pictures
+    with contextlib.redirect_stdout(sys.stderr):
+        detector = detector_for(options)
+        with tqdm(unit=" pictures", mininterval=1) as bar:
+
+            def progress(safe: int) -> None:
+                bar.initial = bar.initial or safe
+                bar.update(safe - bar.n)
+
+            found = score_folder(
+                options.folder, options.out, detector, part_rows=options.part_rows, progress=progress
+            )
+    went_on = f" ({found.resumed:,} of them were there from before)" if found.resumed else ""
+    print(f"{found.rows:,} pictures{went_on} judged by {detector.id}; written: {found.out}")
+    if found.unreadable:
+        print(f"{found.unreadable:,} could not be read; listed in {found.unreadable_list}", file=sys.stderr)
+    return int(found.unreadable > 0)
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    from .serve import Limits, serve
+
+    limits = Limits(
+        file_bytes=options.max_mb * 1_000_000,
+        request_bytes=max(64, 2 * options.max_mb) * 1_000_000,
+        at_once=options.at_once,
+        seconds=options.timeout,
+    )
+    with contextlib.redirect_stdout(sys.stderr):
+        detector = detector_for(options)
+    serve(detector, options.host, options.port, limits)
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------------- report

@@ -29,6 +29,14 @@ class ImageError(CourseError):
     """An image that cannot be read, named, with the reason."""
 
 
+class NotAnImageError(ImageError):
+    """Its content is of no kind that is read here; a service answers 415."""
+
+
+class TooLargeError(ImageError):
+    """It has more bytes or pixels than are read; a service answers 413."""
+
+
 class CheckpointError(CourseError):
     """A checkpoint that is missing, damaged, or of another architecture."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .checks import NotAttempted, NotYet, as_browser, blank, describe, exercise, run
+import numpy as np
+
+from .checks import NotAttempted, NotYet, agrees, as_browser, blank, describe, exercise, run
 
 # ---- lesson 16: the uploader ----
 
@@ -93,3 +95,117 @@ def name_html(mine: Any) -> None:
             raise NotYet(f"for the name {name!r} a browser sees the tags {tags}, and not just b and /b")
         if text != name:
             raise NotYet(f"for the name {name!r} a browser shows {text!r}: the name was changed")
+
+
+# ---- lesson 17: beyond the notebook ----
+
+
+def status_reference(in_work: int, content_type: str, files: list[tuple[int, str]]) -> int:
+    """The status of an answer: busy first, then the form, then the first file that has something wrong."""
+    if in_work >= 4:
+        return 503
+    if content_type.split(";")[0].strip().lower() != "multipart/form-data":
+        return 415
+    if not files:
+        return 422
+    for size, kind in files:
+        if size > 10_000_000:
+            return 413
+        if kind != "picture":
+            return 415 if kind == "other" else 422
+    return 200
+
+
+@exercise
+def status(mine: Any) -> None:
+    """Lesson 17: ``mine(in_work, content_type, files)`` is the HTTP status of the answer."""
+    form = "multipart/form-data; boundary=abc"
+    good, large, other = (900_000, "picture"), (10_000_001, "picture"), (700, "other")
+    damaged, edge = (30_000, "damaged"), (10_000_000, "picture")
+    cases = [
+        (0, form, [good]),
+        (3, form, [good, edge]),
+        (0, "multipart/form-data", [good]),
+        (0, "Multipart/Form-Data; boundary=abc", [good]),
+        (0, "application/json", [good]),
+        (0, "", []),
+        (0, "text/plain; note=multipart/form-data", [good]),
+        (0, form, []),
+        (0, form, [large]),
+        (0, form, [other]),
+        (0, form, [damaged]),
+        (2, form, [good, damaged, other]),
+        (2, form, [good, other, damaged, large]),
+        (0, form, [(10_000_001, "other")]),
+        (4, form, [good]),
+        (9, "application/json", []),
+    ]
+    answers = [run(mine, *case) for case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for case, answer in zip(cases, answers, strict=True):
+        expected = status_reference(*case)
+        what = "status({}, {!r}, {})".format(*case)
+        if isinstance(answer, bool) or not isinstance(answer, int):
+            raise NotYet(f"{what} gives {describe(answer)}, and the number {expected} was expected")
+        if answer != expected:
+            raise NotYet(f"{what} gives {answer}, and {expected} was expected")
+
+
+def unbatch_reference(logits: np.ndarray, counts: list[int]) -> np.ndarray:
+    """Each picture's mean logit over its windows, through the sigmoid."""
+    ends = np.cumsum(counts)
+    means = [np.mean(logits[end - n : end]) for end, n in zip(ends, counts, strict=True)]
+    return 1 / (1 + np.exp(-np.array(means)))
+
+
+@exercise
+def unbatch(mine: Any) -> None:
+    """Lesson 17: ``mine(logits, counts)`` gives back P(fake) of each picture of a joint batch."""
+    rng = np.random.default_rng(17)
+    cases = [
+        (np.array([3.0, 1.0, -2.0, 0.0, 1.0, -5.0]), [2, 1, 3]),
+        (np.array([0.5]), [1]),
+        (rng.normal(0, 3, 9), [9]),
+        (rng.normal(0, 3, 4), [1, 1, 1, 1]),
+        (rng.normal(0, 3, 20), [9, 1, 1, 9]),
+    ]
+    agrees(mine, unbatch_reference, cases)
+
+
+def still_to_do_reference(paths: list[str], parts: dict[str, list[str]]) -> list[str]:
+    """What no finished part holds, in the order of `paths`; a part still being written does not count."""
+    done = {path for name, rows in parts.items() if not name.endswith(".new") for path in rows}
+    return [path for path in paths if path not in done]
+
+
+@exercise
+def still_to_do(mine: Any) -> None:
+    """Lesson 17: ``mine(paths, parts)`` is what is left to score after a kill."""
+    paths = [f"{folder}/{i}.jpg" for folder in ("a", "b") for i in range(4)]
+    one, two = paths[:3], paths[3:6]
+    cases = [
+        ("nothing was scored yet", paths, {}),
+        ("one part is whole", paths, {"part-0.parquet": one}),
+        ("two parts are whole", paths, {"part-0.parquet": one, "part-1.parquet": two}),
+        ("the second part was being written", paths, {"part-0.parquet": one, "part-1.parquet.new": two[:2]}),
+        ("only a part that was being written is there", paths, {"part-0.parquet.new": one}),
+        ("everything is scored", paths, {"part-0.parquet": paths}),
+        ("two folders have a 1.jpg", paths, {"part-0.parquet": ["a/0.jpg", "a/1.jpg"]}),
+        ("the paths come in another order", paths[::-1], {"part-0.parquet": two}),
+    ]
+    answers = [run(mine, given, parts) for _, given, parts in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (what, given, parts), answer in zip(cases, answers, strict=True):
+        expected = still_to_do_reference(given, parts)
+        if not isinstance(answer, list | tuple):
+            raise NotYet(f"where {what} it gives {describe(answer)}, and a list of paths was expected")
+        again = [path for path in answer if path not in expected]
+        if again:
+            raise NotYet(f"where {what} it would score {again[0]!r} a second time")
+        lost = [path for path in expected if path not in answer]
+        if lost:
+            raise NotYet(f"where {what} it loses {lost[0]!r}: no finished part holds it")
+        if list(answer) != expected:
+            raise NotYet(f"where {what} it gives {list(answer)}, and {expected} was expected: mind the order")

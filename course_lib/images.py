@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageError
+from .errors import ImageError, NotAnImageError, TooLargeError
 
 MAX_BYTES, MAX_PIXELS = 64_000_000, 120_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -87,7 +87,7 @@ def decode_image(
     if data is None:
         data = read_image_file(source, name, max_bytes)
     if not data:
-        raise ImageError(f"{name}: the file is empty; {_WANTED}")
+        raise NotAnImageError(f"{name}: the file is empty; {_WANTED}")
     if len(data) > max_bytes:
         raise _too_many_bytes(name, len(data), max_bytes)
     with _quiet():
@@ -152,15 +152,15 @@ def read_image_file(source: str | os.PathLike, name: str, max_bytes: int = MAX_B
         raise ImageError(f"{name}: this is not a possible path; check it") from None
 
 
-def _too_many_bytes(name: str, size: int, limit: int) -> ImageError:
-    return ImageError(
+def _too_many_bytes(name: str, size: int, limit: int) -> TooLargeError:
+    return TooLargeError(
         f"{name}: the file has {size / 1e6:,.0f} MB and at most {limit / 1e6:,.0f} MB are read; "
         "use a smaller copy"
     )
 
 
-def _too_many_pixels(name: str, pixels: int, limit: int, size: str = "") -> ImageError:
-    return ImageError(
+def _too_many_pixels(name: str, pixels: int, limit: int, size: str = "") -> TooLargeError:
+    return TooLargeError(
         f"{name}: the image has {pixels:,} pixels{size} and at most {limit:,} are decoded; "
         "scale it down first"
     )
@@ -176,10 +176,10 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         for pattern, words in _LOOKALIKES:
             if re.match(pattern, data[:512], re.DOTALL | re.IGNORECASE):
-                raise ImageError(f"{name}: this is {words}") from None
+                raise NotAnImageError(f"{name}: this is {words}") from None
         if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")):
             raise _broken(name, "its beginning is damaged or cut off") from None
-        raise ImageError(f"{name}: this is not an image; {_WANTED}") from None
+        raise NotAnImageError(f"{name}: this is not an image; {_WANTED}") from None
     except Exception as error:  # hostile headers raise almost anything: struct.error, OverflowError, …
         raise _broken(name, str(error)) from error
 

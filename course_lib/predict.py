@@ -4,7 +4,10 @@ How a picture is prepared comes from the checkpoint and cannot be set here: whoe
 decided it, and a detector that sees its pictures otherwise than it was judged on is another detector.
 """
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +117,37 @@ class Detector:
     def label(self, p_fake: float) -> str:
         """ "fake" from the threshold on, else "real"."""
         return self.class_names[int(p_fake >= self.threshold)]
+
+    def windows(self, picture: Picture, name: str = "", **limits: int) -> torch.Tensor:
+        """The first half of a call, without the network: decode one picture and cut what is to be judged.
+
+        uint8, windows x 3 x h x w. Threads may do this side by side. limits: `max_bytes` and `max_pixels` of
+        `decode_image`. Raises `ImageError`.
+        """
+        image = decode_image(picture, min_side=MIN_SIDE, name=name or None, **limits)
+        return self.preprocessing.views(torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous())
+
+    def judge(self, windows: Sequence[torch.Tensor], batch_size: int = 64) -> np.ndarray:
+        """The second half: P(fake) of pictures given as their `windows`, which share batches."""
+        each = [window for picture in windows for window in picture]
+        cut = replace(self.preprocessing, side=None, crops=1)  # a window's only window is itself
+        logits = predict_logits(self.model, each, cut, batch_size)
+        counts = np.array([len(picture) for picture in windows], dtype=int)
+        owner = np.repeat(np.arange(len(counts)), counts)
+        return to_probability(np.bincount(owner, weights=logits) / counts, self.temperature)
+
+    @property
+    def id(self) -> str:
+        """Name and twelve digits of a hash over all that decides an answer: weights, preparation, threshold.
+
+        Two detectors of one id say the same of every picture, however their folders are called.
+        """
+        settings = [asdict(self.preprocessing), self.threshold, self.temperature]
+        digest = hashlib.sha256(json.dumps(settings).encode())
+        for key, tensor in sorted(self.model.state_dict().items()):
+            digest.update(key.encode() + str(tuple(tensor.shape)).encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return f"{self.name}@{digest.hexdigest()[:12]}"
 
 
 def as_pictures(images: Picture | Iterable[Picture]) -> Iterable[Picture]:
