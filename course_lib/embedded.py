@@ -32,7 +32,7 @@ BASE_URL = "https://github.com/real-or-fake-course/real-or-fake/releases/downloa
 PIN = Path(__file__).with_name("embedded.json")
 SUMS = "SHA256SUMS"
 EMBEDDED = ("studio", "checkpoints", "ablation", "README.md")  # what of data/ goes into the archive
-MAX_BYTES, MAX_FILES = 100_000_000, 20_000  # the archive is about 20 MB; anything far above is not ours
+MAX_BYTES, MAX_FILES = 100_000_000, 20_000  # the archive is about 25 MB; anything far above is not ours
 TIMEOUT = 30.0  # seconds without a single byte
 _BY_HAND = "clone the project instead, or unpack the data elsewhere and set COURSE_DATA_DIR to that folder"
 

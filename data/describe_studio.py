@@ -49,6 +49,16 @@ def spliced_table(studio: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unseen_table(studio: Path) -> str:
+    """Markdown: pictures and people of each unseen generator, and the untouched pictures to match."""
+    listing = pd.read_csv(studio / "unseen" / "unseen.csv").fillna({"generator": "(untouched)"})
+    lines = ["| unseen generator | pictures | people | label |", "|---|---|---|---|"]
+    for generator, rows in listing.groupby("generator"):
+        label = "/".join(rows["label_str"].unique())
+        lines.append(f"| {generator} | {len(rows)} | {rows['person'].nunique()} | {label} |")
+    return "\n".join(lines) + "\n"
+
+
 def card_with(card: str, text: str) -> str:
     """The data card with everything between the two marks replaced by the tables."""
     before, _, rest = card.partition(BEGIN)
@@ -63,10 +73,13 @@ def main() -> None:
     parser.add_argument("--update", action="store_true", help="write the tables into data/README.md")
     options = parser.parse_args()
     studio = HERE / "studio"
-    for listing in (studio / "people.csv", studio / "spliced" / "spliced.csv"):
+    for name in ("people.csv", "spliced/spliced.csv", "unseen/unseen.csv"):
+        listing = studio / name
         if not listing.is_file():
             sys.exit(f"{listing}: there is no such file; make the data with data/make_studio.py.")
-    text = "\n".join([tables(pd.read_csv(studio / "people.csv")), spliced_table(studio)])
+    text = "\n".join(
+        [tables(pd.read_csv(studio / "people.csv")), unseen_table(studio), spliced_table(studio)]
+    )
     if not options.update:
         print(text, end="")
         return

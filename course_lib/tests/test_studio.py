@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from course_lib import DataError, audit, load_spliced, load_unseen, unseen_generators
+from course_lib import DataError, audit, load, load_spliced, load_unseen, unseen_generators
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIO = ROOT / "data" / "studio"
+SHIPPED = ["flow"]  # unseen generators
 shipped = pytest.mark.skipif(not STUDIO.is_dir(), reason="installed without a checkout")
 
 
@@ -265,3 +266,47 @@ def test_spliced_pictures_keep_the_bounds_of_the_audit():
     table = audit(data.subset(person % 2 == 0), data.subset(person % 2 == 1)).table.set_index("name")
     for name in ("16×16 thumbnail", "border ring", "file size", "mean colour", "JPEG table"):
         assert 0.40 <= table.loc[name, "auc"] <= 0.60, f"{name}: {table.loc[name, 'auc']:.3f}"
+
+
+# --- what ships: unseen generators
+
+
+@shipped
+def test_unseen_pictures_are_the_fake_test_people_in_order(people):
+    assert unseen_generators() == SHIPPED
+    forger = load("studio").test
+    fakes = [path for path, y in zip(forger.paths, forger.labels, strict=True) if y == 1]
+    listing = pd.read_csv(STUDIO / "unseen" / "unseen.csv").fillna({"generator": "real"})
+    for _, rows in listing.groupby("generator"):
+        assert dict(zip(rows["person"], rows["id"], strict=True)) == in_group(people, "test", "fake")
+    for generator in unseen_generators():
+        data = load_unseen(generator)
+        n = len(data) // 2
+        assert n == len(fakes) == 300 and data.labels.tolist() == [0] * n + [1] * n
+        stems = [[Path(path).stem for path in paths] for paths in (data.paths[:n], data.paths[n:], fakes)]
+        assert stems[0] == stems[1] == stems[2]
+
+
+@shipped
+@pytest.mark.parametrize("generator", SHIPPED)
+def test_unseen_fakes_show_what_their_photographs_show(generator):
+    """Paired on equal content: seen from afar the two are one picture, and close to they are not."""
+    data = load_unseen(generator)
+    n = len(data) // 2
+    for i in range(0, n, 7):
+        real, fake = data.uint8(i).double(), data.uint8(n + i).double()
+        afar = [torch.nn.functional.avg_pool2d(x[None], 8)[0].flatten() for x in (real, fake)]
+        assert np.corrcoef(*afar)[0, 1] > 0.98, data.paths[i]
+        assert (real - fake).abs().mean() > 1, data.paths[i]
+
+
+@shipped
+@pytest.mark.parametrize("generator", SHIPPED)
+def test_unseen_fakes_keep_the_bounds_of_the_audit(generator):
+    data = load_unseen(generator)
+    person = np.arange(len(data)) % (len(data) // 2)
+    pairs = ((load("studio").train, data), (data.subset(person % 2 == 0), data.subset(person % 2 == 1)))
+    for train, test in pairs:
+        table = audit(train, test).table.set_index("name")
+        for name in ("16×16 thumbnail", "border ring", "file size", "mean colour", "JPEG table"):
+            assert 0.40 <= table.loc[name, "auc"] <= 0.60, f"{name}: {table.loc[name, 'auc']:.3f}"

@@ -30,6 +30,7 @@ import copy
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -284,32 +285,46 @@ class Training:
         return {name: value.item() for name, value in parts.items()}
 
 
-def calibrate_grain(forger: FaceAutoencoder, photos: np.ndarray, pictures: int = 96) -> float:
-    """Scale the last layer of grain so that fakes fill as many bytes of JPEG as the photographs they repaint.
+def match_file_size(
+    photos: np.ndarray,
+    fakes_at: Callable[[float, torch.Tensor], torch.Tensor],
+    low: float,
+    high: float,
+    pictures: int = 96,
+) -> float:
+    """The factor at which fakes fill as many bytes of JPEG as the photographs they repaint.
 
-    A trained forger's noise is a few per cent too weak or too strong; one number puts that right. It is
-    found by bisection on the forger's own people, never on the data set. Changes `forger`; returns the
-    factor.
+    fakes_at: a function of (factor, uint8 batch B×3×H×W) -> the fakes of that batch, uint8. At the factor
+    `low` they are smaller, at `high` larger (`low` may be the larger number). Found by ten bisections, on the
+    forger's own people, never on the data set.
     """
     chosen = np.ascontiguousarray(
         photos[np.linspace(0, len(photos) - 1, min(pictures, len(photos))).astype(int)]
     )
     batches = torch.from_numpy(chosen).permute(0, 3, 1, 2).split(16)
     wanted = np.mean([np.log(len(jpeg_bytes(picture))) for picture in chosen])
+    for _ in range(10):
+        factor = (low * high) ** 0.5
+        fakes = torch.cat([fakes_at(factor, batch) for batch in batches]).permute(0, 2, 3, 1).numpy()
+        size = np.mean([np.log(len(jpeg_bytes(fake))) for fake in fakes])
+        low, high = (factor, high) if size < wanted else (low, factor)
+    return factor
+
+
+def calibrate_grain(forger: nn.Module, photos: np.ndarray, pictures: int = 96) -> float:
+    """Scale the last layer of grain so that fakes fill as many bytes of JPEG as the photographs they repaint.
+
+    A trained forger's noise is a few per cent too weak or too strong; one number puts that right. Changes
+    `forger`; returns the factor.
+    """
     strength = [module for module in forger.modules() if isinstance(module, Grain)][-1].strength
     original = copy.deepcopy(strength.state_dict())
 
-    def scaled_size(factor: float) -> float:
+    def scaled(factor: float, batch: torch.Tensor) -> torch.Tensor:
         strength.load_state_dict({name: value * factor for name, value in original.items()})
-        fakes = torch.cat([forge(forger, batch) for batch in batches]).permute(0, 2, 3, 1).numpy()
-        return float(np.mean([np.log(len(jpeg_bytes(fake))) for fake in fakes]))
+        return forge(forger, batch)
 
-    low, high = 0.3, 3.0
-    for _ in range(10):
-        factor = (low * high) ** 0.5
-        low, high = (factor, high) if scaled_size(factor) < wanted else (low, factor)
-    scaled_size(factor)
-    return factor
+    return match_file_size(photos, scaled, 0.3, 3.0, pictures)
 
 
 def write_weights(model: nn.Module, path: Path) -> None:

@@ -36,15 +36,15 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]  # recipe/ and course
 
 from course_lib.generator import Grain, Residual, forge  # noqa: E402
 from recipe import train_forger  # noqa: E402
-from recipe.train_forger import Training, draw_batch, train  # noqa: E402
+from recipe.train_forger import Training, draw_batch, match_file_size, train  # noqa: E402
 
 # --- the VAE
 
 
 @dataclass(frozen=True)
 class VaePlan(train_forger.Plan):
-    steps: int = 700
-    adversarial_from: int = 300
+    steps: int = 500
+    adversarial_from: int = 200
     batch: int = 8
     crop: int = 64
     lr: float = 2e-3
@@ -113,7 +113,7 @@ class VaeTraining(Training):
 
 # --- the flow
 
-LEVEL, MOVES = 0.15, 6  # a photograph is mixed with so much noise, and led back in so many steps
+LEVEL, MOVES = 0.08, 4  # a photograph is mixed with so much noise, and led back in so many steps
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,7 @@ class FaceFlow(nn.Module):
         self.up = nn.Sequential(nn.Conv2d(2 * width, 4 * width, 1), nn.PixelShuffle(2))
         self.last = TimedResidual(width, time)
         self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2))
+        self.register_buffer("gain", torch.ones(1))  # of the noise that `velocity` takes away
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         time = self.time(torch.stack([10 * t, torch.log(t + 0.01)], dim=1))
@@ -172,7 +173,7 @@ class FaceFlow(nn.Module):
         return self.leave(self.last(fine + self.up(coarse), time))
 
     def velocity(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return (self(x, t) - x) / (1 - t)[:, None, None, None]
+        return (self.gain * self(x, t) - x) / (1 - t)[:, None, None, None]
 
 
 class FlowTraining(Training):
@@ -207,6 +208,14 @@ class FlowTraining(Training):
         return {"noise": loss.item()}
 
     def finish(self, photos: np.ndarray) -> nn.Module:
+        """The running average, with the gain at which its fakes fill as many bytes as the photographs."""
+
+        def redrawn(gain: float, batch: torch.Tensor) -> torch.Tensor:
+            self.average.gain.fill_(gain)
+            return redraw(self.average, batch)
+
+        gain = match_file_size(photos, redrawn, 1.3, 0.8, pictures=32)  # a high gain leaves little noise
+        print(f"{self.name}: noise scaled by {gain:.3f}", flush=True)
         return self.average
 
 
