@@ -1,14 +1,15 @@
 """Is it worth beginning with ImageNet? FaceNeSt beside pretrained and untrained networks, at equal time.
 
     python data/recipe/transfer.py                     every row that is not there yet
-    python data/recipe/transfer.py --question studio   a part of it: `studio`, `few` or `unseen`
+    python data/recipe/transfer.py --question studio   a part of it: `studio`, `few`, `long` or `unseen`
     python data/recipe/transfer.py --again FaceNeSt    train the rows of one network once more
 
 Two questions, those of `ablate_facenest.py`. `studio`: images of the embedded set, saved once more as JPEG of
 quality 50, judged on the *one* window of 32x32 pixels in the middle of each. `unseen`: photographs and real
 generators (`--data ../shared/data`; left out if that is not there), trained on one source of each, judged on
 the six pairings in which the photographs, the generator or both come from a source of which nothing was seen.
-`few` is `studio` with 20, 100 and 400 training images, each set a part of the next.
+`few` is `studio` with 20, 100 and 400 training images, each set a part of the next; `long` is `studio` with
+three times as much time.
 
 Every training gets the same processor time of one thread, `SECONDS`; its number of updates is that time
 times the network's speed, measured side by side (`transfer_speed.csv`, `--measure` for anew). For one seed
@@ -66,7 +67,7 @@ from recipe.ablate_ingredients import cut, read_table, write_table  # noqa: E402
 from recipe.efficientnet import EfficientNetTrunk  # noqa: E402
 from recipe.train_faces import imagenet_weights  # noqa: E402
 
-SECONDS = 12.0  # of one thread, for each training
+SECONDS, LONG = 12.0, 36.0  # of one thread, for each training
 STAGES, ZOOM, EACH = 4, 2, 8  # of EfficientNet-Lite0; see lesson 15 for the first two
 HEAD_RATE = 3e-3  # of a new head on a pretrained body
 FEW = (20, 100, 400)
@@ -213,15 +214,17 @@ def regress(model: nn.Module, arm: Arm, batches: Iterator, updates: int, setting
     line.fit(features, labels)
 
     def answer(x: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(line.decision_function(model.features(x).numpy()))
+        return torch.from_numpy(line.decision_function(model.features(x).detach().numpy()))
 
     return answer
 
 
-def train_once(question, name: str, seed: int, setting: float, speed: dict) -> tuple[Answers, int, float]:
+def train_once(
+    question, name: str, seed: int, setting: float, speed: dict, budget: float = SECONDS
+) -> tuple[Answers, int, float]:
     """What the networks of the question's trainings answer; updates and seconds of the last training."""
     arm, answers = ARMS[name], {}
-    updates = round(SECONDS * speed[name] / BATCH)
+    updates = round(budget * speed[name] / BATCH)
     if arm.frozen:
         updates = min(updates, -(-EACH * pictures(question) // BATCH))
     for training in question.trainings:
@@ -299,7 +302,16 @@ def settings(studio: Studio, names: list[str], speed: dict) -> dict[str, float]:
 
 
 # ------------------------------------------------------------------------------------------------ the tables
-def rows_of(question, label: str, kept: Kept, names: list[str], speed: dict, best: dict, again: set) -> None:
+def rows_of(
+    question,
+    label: str,
+    kept: Kept,
+    names: list[str],
+    speed: dict,
+    best: dict,
+    again: set,
+    budget: float = SECONDS,
+) -> None:
     """Train what is missing, seed by seed, and enter it; then the paired differences."""
     images = pictures(question)
     key = f"{label} {images}"
@@ -307,7 +319,7 @@ def rows_of(question, label: str, kept: Kept, names: list[str], speed: dict, bes
         for name in names:
             if kept.get(key, name, seed) is not None and name not in again:
                 continue
-            answers, updates, seconds = train_once(question, name, seed, best[name], speed)
+            answers, updates, seconds = train_once(question, name, seed, best[name], speed, budget)
             kept.put(key, name, seed, answers)
             numbers = (score(answers, question.inside), score(answers, question.outside))
             numbers += interval(answers, question.outside)
@@ -329,7 +341,7 @@ def rows_of(question, label: str, kept: Kept, names: list[str], speed: dict, bes
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--question", choices=("studio", "few", "unseen"), help="only this question")
+    parser.add_argument("--question", choices=("studio", "few", "unseen", "long"), help="only this question")
     parser.add_argument(
         "--again", choices=ARMS, nargs="+", default=[], metavar="NETWORK", help="not from runs/"
     )
@@ -342,16 +354,22 @@ def main() -> None:
     speed, studio = speeds(options.measure), Studio()
     best = settings(studio, list(ARMS), speed)
     again = set(options.again)
+    main_four = ["FaceNeSt", FROZEN, TUNED, RANDOM]
     if asked in (None, "studio"):
-        rows_of(studio, "studio", kept, list(ARMS), speed, best, again)
+        rows_of(studio, "studio", kept, main_four, speed, best, again)
     if asked in (None, "few"):
         for images in FEW:
-            rows_of(FewStudio(images), "studio", kept, ["FaceNeSt", FROZEN, TUNED], speed, best, again)
+            rows_of(FewStudio(images), "studio", kept, main_four[:3], speed, best, again)
     if asked in (None, "unseen") and options.data.is_dir():
         unseen = Unseen(options.data, PROJECT / "runs" / "ablate_facenest")
-        rows_of(unseen, "unseen", kept, ["FaceNeSt", FROZEN, TUNED, RANDOM], speed, best, again)
+        rows_of(unseen, "unseen", kept, main_four, speed, best, again)
     elif asked in (None, "unseen"):
         print(f"{options.data} is not there: the question `unseen` is left out, its rows stay as they are.")
+    if asked in (None, "long"):
+        rows_of(studio, "studio, long", kept, ["FaceNeSt", TUNED], speed, best, again, LONG)
+    if asked in (None, "studio"):
+        others = [name for name in ARMS if name not in main_four]
+        rows_of(studio, "studio", kept, others, speed, best, again)
 
 
 if __name__ == "__main__":
