@@ -230,19 +230,29 @@ fit(toy(), Stuck(), ToySet(20, seed=1), run_dir={run_dir!r}, **{quick!r})
 """
 
 
-def test_resume_is_exact_after_sigkill(whole, tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stop button"])
+def test_resume_is_exact_after_a_signal(whole, tmp_path, signum):
+    """SIGINT is what Ctrl-C and a notebook's stop button send."""
     marker, run_dir = tmp_path / "now", tmp_path / "run"
     code = KILLED.format(
         tests=os.path.dirname(__file__), marker=str(marker), run_dir=str(run_dir), quick=QUICK
     )
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    )
     try:
         while not marker.exists():
-            assert process.poll() is None, "the training ended before it could be killed"
+            assert process.poll() is None, "the training ended before it could be interrupted"
             time.sleep(0.02)
+        process.send_signal(signum)
+        said, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.wait() == -signal.SIGKILL
+    if signum == signal.SIGINT:  # answered with a sentence, and the process goes on
+        assert process.returncode == 0 and "Interrupted in epoch 3 of 4" in said
+    else:
+        assert process.returncode == -signal.SIGKILL
     assert len((run_dir / "history.csv").read_text().splitlines()) == 1 + 2
     assert same_run(whole, run(run_dir))
 
