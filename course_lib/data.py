@@ -84,7 +84,11 @@ class FaceDataset(Dataset):
 
     def uint8(self, i: int) -> torch.Tensor:
         """Image `i` as uint8 3xHxW, decoded once and then kept. Do not change it in place."""
-        return self.pixels.image(self.paths[self._index(i)])
+        return self.uint8s([i])[0]
+
+    def uint8s(self, indices: Iterable[int]) -> list[torch.Tensor]:
+        """Several images as `uint8` gives them; those that are new are decoded side by side."""
+        return self.pixels.several([self.paths[self._index(i)] for i in indices])
 
     def cached(self, folder: str | os.PathLike) -> FaceDataset:
         """The same data set, its pictures decoded once into a file in `folder` and read from there.

@@ -54,8 +54,24 @@ REMAP_AFTER = 256_000_000  # bytes read until the file is mapped anew, which giv
 
 def decode_pixels(path: str) -> torch.Tensor:
     """The picture in this file as uint8 3xHxW. Raises `ImageError`."""
-    planes = decode_image(path).split()  # one plane after the other is twice as fast as transposing HxWx3
+    planes = decode_image(path).split()  # one plane after the other is faster than transposing HxWx3
     return torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
+
+
+def in_threads(work: Callable[[str], object], jobs: Sequence[str]) -> Iterator[object]:
+    """`work` of each job, in order. Only a few results wait at any time, however many jobs there are."""
+    threads = min(8, os.cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes a JPEG
+    if get_worker_info() or threads == 1 or len(jobs) < 2:  # DataLoader workers are side by side already
+        yield from map(work, jobs)
+        return
+    waiting = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 class PixelCache:
@@ -71,15 +87,17 @@ class PixelCache:
     def __getstate__(self) -> dict:
         return {"limit": self.limit, "used": 0, "images": {}}
 
-    def image(self, path: str) -> torch.Tensor:
-        """The picture as uint8 3xHxW. Do not change it in place."""
-        image = self.images.get(path)
-        if image is None:
-            image, worker = decode_pixels(path), get_worker_info()
+    def several(self, paths: Sequence[str]) -> list[torch.Tensor]:
+        """The pictures as uint8 3xHxW, new ones decoded side by side. Do not change them in place."""
+        found = {path: self.images[path] for path in paths if path in self.images}
+        new = [path for path in dict.fromkeys(paths) if path not in found]
+        worker = get_worker_info()
+        for path, image in zip(new, in_threads(decode_pixels, new), strict=True):
+            found[path] = image
             if self.used + image.nbytes <= self.limit // (worker.num_workers if worker else 1):
                 self.used += image.nbytes
                 self.images[path] = image
-        return image
+        return [found[path] for path in paths]
 
 
 class Place(NamedTuple):
@@ -126,8 +144,11 @@ class PixelFile:
         """Of all pictures together."""
         return sum(place.bytes for place in self.places.values())
 
-    def image(self, path: str) -> torch.Tensor:
-        """The picture as uint8 3xHxW: a copy, which may be changed."""
+    def several(self, paths: Sequence[str]) -> list[torch.Tensor]:
+        """The pictures as uint8 3xHxW: copies, which may be changed."""
+        return [self._image(path) for path in paths]
+
+    def _image(self, path: str) -> torch.Tensor:
         place = self.places.get(path)
         if place is None:
             return decode_pixels(path)
@@ -143,7 +164,7 @@ class PixelFile:
 
         self._unchecked, mended = set(self.places), []
         for path in tqdm(self.places, desc="checking pixels", leave=False, disable=not progress):
-            self.image(path)
+            self._image(path)
             if path in self._unchecked:
                 mended.append(path)
         return mended
@@ -292,7 +313,7 @@ def _add(folder: Path, states: dict[str, tuple[int, int]], problems: dict[str, s
         save()
         due = time.monotonic() + SAVE_EVERY
         try:
-            for path, found in zip(todo, _in_threads(_decode, todo), strict=True):
+            for path, found in zip(todo, in_threads(_decode, todo), strict=True):
                 bar.update()
                 if isinstance(found, str):
                     problems[path] = found
@@ -329,19 +350,6 @@ def _decode(path: str) -> tuple[np.ndarray, int] | str:
     except ImageError as error:
         return str(error).removeprefix(f"{printable(Path(path).name)}: ")
     return pixels, zlib.crc32(pixels)
-
-
-def _in_threads(work: Callable[[str], object], jobs: Iterable[str]) -> Iterator[object]:
-    """`work` of each job, in order. Only a few results wait at any time, however many jobs there are."""
-    threads = min(8, os.cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes a JPEG
-    waiting = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _write_all(file: io.FileIO, pixels: np.ndarray) -> None:

@@ -58,7 +58,7 @@ def assert_right(cache: PixelFile, paths: list[str]) -> None:
     for path in paths:
         place, image = cache.places[path], decoded(path)
         assert torch.equal(torch.from_numpy(raw[place.offset : place.end]).view_as(image), image)
-        assert torch.equal(cache.image(path), image)
+        assert torch.equal(cache.several([path])[0], image)
 
 
 def pixel_file(folder: Path) -> Path:
@@ -80,7 +80,7 @@ def test_pictures_of_all_kinds_are_what_decoding_gives(tmp_path, folder):
     paths += [str(turned), str(tmp_path / "grey.png"), str(tmp_path / "clear.png")]
     cache, problems = build_pixels(folder, paths)
     assert_right(cache, paths)
-    assert problems == {} and len(cache) == 7 and cache.image(str(turned)).shape == (3, 40, 16)
+    assert problems == {} and len(cache) == 7 and cache.several([str(turned)])[0].shape == (3, 40, 16)
     assert cache.bytes == pixel_file(folder).stat().st_size == sum(decoded(p).nbytes for p in paths)
     assert decoded_bytes(paths) == cache.bytes and decoded_bytes([]) == 0
 
@@ -96,7 +96,7 @@ def test_a_second_call_decodes_nothing(paths, folder, monkeypatch):
 
 def test_what_one_gets_may_be_changed(paths, folder):
     cache, _ = build_pixels(folder, paths)
-    cache.image(paths[0]).zero_()
+    cache.several([paths[0]])[0].zero_()
     assert_right(cache, paths)
 
 
@@ -141,7 +141,7 @@ def test_pictures_that_cannot_be_read_are_named(paths, folder):
     assert problems[paths[2]].startswith("this is not an image") and "No such file" in problems[paths[7]]
     assert_right(cache, [path for path in paths if path not in problems])
     with pytest.raises(ImageError, match="2.jpg: this is not an image"):
-        cache.image(paths[2])
+        cache.several([paths[2]])[0]
 
 
 def test_names_that_are_no_text(tmp_path, folder):
@@ -225,6 +225,23 @@ def test_a_data_set_of_ones_own(paths, folder):
     ]
 
 
+@pytest.mark.parametrize("disk", [False, True])
+def test_several_images_at_once(paths, folder, disk):
+    data = FaceDataset(paths, [0, 1] * 6, cache_bytes=5_000)  # room for four of them
+    data = data.cached(folder) if disk else data
+    wanted = [3, 7, 3, -1, 0, *range(12)]
+    for _ in range(2):
+        found = data.uint8s(wanted)
+        assert all(torch.equal(image, decoded(paths[i])) for image, i in zip(found, wanted, strict=True))
+    assert data.uint8s([]) == []
+    with pytest.raises(IndexError, match="there is no 12"):
+        data.uint8s([0, 12])
+    Path(paths[8]).write_bytes(b"")
+    if not disk:
+        with pytest.raises(ImageError, match="8.jpg: the file is empty"):
+            data.uint8s(range(12))
+
+
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_loader_processes_share_the_file(paths, folder, start):
     data = FaceDataset(paths[::4], [0, 1, 0]).cached(folder)
@@ -281,7 +298,7 @@ def test_one_flipped_bit_is_noticed_told_and_mended(paths, folder):
     flip(pixel_file(folder), hit.end - 1)
     cache = PixelFile(folder)
     with pytest.warns(UserWarning, match=r"some cached pixels are damaged, first those of 5.jpg") as told:
-        images = [cache.image(path) for path in paths]
+        images = [cache.several([path])[0] for path in paths]
     assert len(told) == 1 and all(
         torch.equal(image, decoded(path)) for image, path in zip(images, paths, strict=True)
     )
@@ -306,7 +323,7 @@ def test_damage_whose_picture_has_changed_is_not_mixed_up(paths, folder):
     before = pixel_file(folder).read_bytes()
     paint(Path(paths[5]), 300, (20, 20))
     with pytest.warns(UserWarning, match="damaged"):
-        assert torch.equal(cache.image(paths[5]), decoded(paths[5]))
+        assert torch.equal(cache.several([paths[5]])[0], decoded(paths[5]))
     assert pixel_file(folder).read_bytes() == before  # other pixels do not belong there
     assert_right(build_pixels(folder, paths)[0], paths)
 
@@ -322,10 +339,10 @@ def test_a_pixel_file_that_was_cut_off(paths, folder, keep):
 
 def test_a_pixel_file_cut_off_while_it_is_in_use(paths, folder):
     cache, _ = build_pixels(folder, paths)
-    cache.image(paths[0])
+    cache.several([paths[0]])[0]
     os.truncate(pixel_file(folder), 5000)
     with pytest.warns(UserWarning, match="damaged"):
-        assert all(torch.equal(cache.image(path), decoded(path)) for path in paths)
+        assert all(torch.equal(cache.several([path])[0], decoded(path)) for path in paths)
     assert_right(cache, paths)
 
 
@@ -333,7 +350,7 @@ def test_a_pixel_file_that_is_gone(paths, folder):
     cache, _ = build_pixels(folder, paths)
     pixel_file(folder).unlink()
     with pytest.warns(UserWarning, match="damaged"):
-        assert torch.equal(cache.image(paths[3]), decoded(paths[3]))
+        assert torch.equal(cache.several([paths[3]])[0], decoded(paths[3]))
     with pytest.warns(UserWarning, match="cut off"):
         assert_right(build_pixels(folder, paths)[0], paths)
 
@@ -365,7 +382,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 import tqdm.auto
 from course_lib import pixels
-pixels.SAVE_EVERY = 0.0
+pixels.SAVE_EVERY = 0.01
 folder, paths = Path({folder!r}), {paths!r}
 
 def in_a_child(work):
@@ -571,7 +588,7 @@ cache = pixels.PixelFile(folder)
 most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 before = most()
 for path in cache.places:
-    assert int(cache.image(path)[0, 0, 0]) == 0
+    assert int(cache.several([path])[0][0, 0, 0]) == 0
 print(most() - before)
 """
 
