@@ -23,12 +23,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from .checkpoints import LARGEST_WHOLE, Preprocessing
 from .errors import DataError, ModelInputError
 from .evaluation import PIXELS_AT_ONCE, device_of, fake_logits, predict_logits
 from .facenest import FaceNeSt
-from .transforms import centre_square, gaussian_blur, grid_crops, resize_down, to_uint8
+from .transforms import centre_square, grid_crops, resize_down
 
 FILLS = ("mean", "blur")
 KINDS = ("both", "local", "global")
@@ -147,9 +148,9 @@ def fill_picture(image: Tensor, fill: Any) -> Tensor:
     the same size, such as the untouched original.
     """
     if isinstance(fill, str) and fill == "mean":
-        return to_uint8(image.float().mean(dim=(1, 2), keepdim=True).expand(image.shape))
+        return image.float().mean(dim=(1, 2), keepdim=True).round().to(torch.uint8).expand(image.shape)
     if isinstance(fill, str) and fill == "blur":
-        return to_uint8(gaussian_blur(image[None].float(), torch.tensor([8.0]))[0])
+        return gaussian_blur(image, [49, 49], [8.0, 8.0])
     if not isinstance(fill, Tensor):
         raise ModelInputError(
             f"fill={str(fill)[:20]!r} must be one of {FILLS}, or a uint8 picture of the same size."

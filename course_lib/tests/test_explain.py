@@ -130,6 +130,21 @@ def test_occlusion_of_a_window_counts_the_windows_that_cover_a_pixel():
     torch.testing.assert_close(found, total / count, atol=1e-3, rtol=1e-3)
 
 
+def test_what_stands_where_pixels_are_taken_away():
+    x = picture(40, 50)
+    x[0], x[1, :, 25:], x[1, :, :25] = 200, 90, 30
+    mean = explain.fill_picture(x, "mean")
+    assert mean.shape == x.shape and mean.dtype == torch.uint8
+    assert (mean[0] == 200).all() and (mean[1] == 60).all()
+    assert (mean[2].float() - x[2].float().mean()).abs().max() <= 0.5
+    blur = explain.fill_picture(x, "blur")
+    assert (blur[0] == 200).all() and blur[1, 20, 0] < 35 < 85 < blur[1, 20, 49]
+    assert ((blur[1].int().diff(dim=1) >= 0) & (blur[1].int().diff(dim=1) < 5)).all()  # no edge is left
+    assert (blur[2].float() - x[2].float().mean()).abs().max() < 40
+    other = picture(40, 50, seed=9)
+    assert torch.equal(explain.fill_picture(x, other), other)
+
+
 def test_window_map_asks_about_each_window_alone(network):
     x = picture(48, 40)
     found = window_map(network, x, 32, 8)
