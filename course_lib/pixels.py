@@ -145,7 +145,7 @@ class PixelFile:
         return sum(place.bytes for place in self.places.values())
 
     def several(self, paths: Sequence[str]) -> list[torch.Tensor]:
-        """The pictures as uint8 3xHxW: copies, which may be changed."""
+        """The pictures as uint8 3xHxW: views into the map. Do not change them in place."""
         return [self._image(path) for path in paths]
 
     def _image(self, path: str) -> torch.Tensor:
@@ -162,7 +162,7 @@ class PixelFile:
         """Read every picture and mend the damaged ones; returns the paths of those."""
         from tqdm.auto import tqdm
 
-        self._unchecked, mended = set(self.places), []
+        self._map, self._unchecked, mended = None, set(self.places), []
         for path in tqdm(self.places, desc="checking pixels", leave=False, disable=not progress):
             self._image(path)
             if path in self._unchecked:
@@ -170,15 +170,14 @@ class PixelFile:
         return mended
 
     def _read(self, place: Place) -> np.ndarray | None:
-        """A copy of a picture's bytes; None if the file ends before them.
+        """A picture's bytes; None if the file ends before them.
 
-        A copy, since a write into a mapped page would end the process. Pages once read count as the process's
-        memory for as long as the map lives, so that it is renewed from time to time.
+        Pages once read count as the process's memory for as long as the map lives, so it is renewed from time
+        to time. Of a view only those pages are read that somebody looks at: for a crop, part of the picture.
         """
         if self._map is None or self._read_since_mapped > REMAP_AFTER or place.end > len(self._map):
             try:
-                with open(self.folder / self.name, "rb") as file:
-                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._map = _map_file(self.folder / self.name)
             except (OSError, ValueError):  # it is gone, or empty
                 return None
             self._read_since_mapped = 0
@@ -186,7 +185,8 @@ class PixelFile:
         if place.end > min(len(pages), pages.size()):  # size() is the file's own, should it have been cut off
             return None
         self._read_since_mapped += place.bytes
-        return np.frombuffer(pages, np.uint8, place.bytes, place.offset).copy()
+        pixels = np.frombuffer(pages, np.uint8, place.bytes, place.offset)
+        return pixels if pixels.flags.writeable else pixels.copy()  # torch has no tensors that are read-only
 
     def _mend(self, path: str, place: Place) -> torch.Tensor:
         """Decode a damaged picture again; into the file too, if its source is still as it was."""
@@ -203,6 +203,20 @@ class PixelFile:
                 file.seek(place.offset)
                 file.write(image.numpy())
         return image
+
+
+def _map_file(path: Path) -> mmap.mmap:
+    """The file as memory. What is written there stays in this process, and never reaches the file.
+
+    The system would set memory aside for the case that all of it is written, and refuse if it has less;
+    MAP_NORESERVE says that this will not happen. Where there is none of that, the map is read-only.
+    """
+    with open(path, "rb") as file:
+        if sys.platform == "linux":
+            flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python 3.10 lacks the name
+            with contextlib.suppress(OSError):
+                return mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 # --- building -----------------------------------------------------------------------------------------------
