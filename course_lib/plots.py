@@ -1398,7 +1398,7 @@ def plot_severity(
             axis.set_xlabel(curve.unit, fontsize=9.5)
         for axis in list(axes.flat)[len(kinds) :]:
             axis.axis("off")
-        axes[0, 0].legend(fontsize=9, loc="lower left")
+        axes[0, 0].legend(fontsize=9, loc="lower left", frameon=True, edgecolor="none", framealpha=0.9)
         finish(figure)
     return drawn
 

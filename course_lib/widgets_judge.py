@@ -336,6 +336,8 @@ class RobustnessExplorer(ipw.VBox):
             if not hasattr(found, "preprocessing"):
                 raise ValueError("The detector is to be a Detector or a checkpoint's name, such as 'studio'.")
             self.dataset = load("studio").test if dataset is None else dataset
+            if not all(hasattr(self.dataset, part) for part in ("labels", "uint8", "__len__")):
+                raise ValueError("The data set is to have labels and uint8(i), as load('studio').test has.")
             check_scores(self.dataset.labels, np.zeros(len(self.dataset)))
         except (ValueError, TypeError, AttributeError, CourseError) as error:
             words = html.escape(f"Nothing to explore: {error}")
@@ -380,8 +382,8 @@ class RobustnessExplorer(ipw.VBox):
             description="what", style=style, layout=wide,
         )  # fmt: skip
         self.severity = ipw.SelectionSlider(
-            options=self._steps(kind), value=severity or AS_IT_IS, description="how badly", continuous_update=False,
-            style=style, layout=wide,
+            options=self._steps(kind), value=severity or AS_IT_IS, description="how badly",
+            continuous_update=False, style=style, layout=wide,
         )  # fmt: skip
         self.message, self.bar, self.words = ipw.HTML(), ipw.HTML(), ipw.HTML()
         self.before, self.after = picture_widget(b"", ""), picture_widget(b"", "")
@@ -435,7 +437,7 @@ class RobustnessExplorer(ipw.VBox):
             "An explorer of what happens to pictures; the figure shows a real face and a fake, each as it is "
             "and changed in five ways, with P(fake) below."
         )
-        show_with_picture(self, light_png(self._sheet()), told)
+        show_with_picture(self, light_png(self._sheet(), 200), told)
 
     def _sheet(self) -> Figure:
         """A real face and a fake as they are and after five perturbations, P(fake) below each. Not shown."""
@@ -451,6 +453,7 @@ class RobustnessExplorer(ipw.VBox):
                     axis.set_title(said, fontsize=10, loc="center", pad=3)
                     axis.set_xlabel(f"P(fake) {p_text(self.judged(picture))}", fontsize=10)
                     axis.set(xticks=[], yticks=[])
+                    axis.spines[:].set_visible(False)
         return figure
 
     def _redraw(self) -> None:

@@ -35,10 +35,10 @@ def figure_png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def light_png(figure: Figure) -> bytes:
-    """A figure as PNG of 24 colours: far fewer bytes, for the figures that stand in for widgets."""
+def light_png(figure: Figure, colours: int = 24) -> bytes:
+    """A figure as PNG of few colours: far fewer bytes, for the figures that stand in for widgets."""
     stream = io.BytesIO()
-    Image.open(io.BytesIO(figure_png(figure))).convert("RGB").quantize(24).save(stream, "PNG", optimize=True)
+    Image.open(io.BytesIO(figure_png(figure))).convert("RGB").quantize(colours).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
