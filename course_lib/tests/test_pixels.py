@@ -157,13 +157,13 @@ def test_names_that_are_no_text(tmp_path, folder):
 # --- in a data set -----------------------------------------------------------------------------------------
 
 
-def make_set(root: Path, counts=(8, 4, 4)) -> Path:
+def make_set(root: Path, counts=(8, 4, 4), sizes=SIZES) -> Path:
     seed = 0
     for split, count in zip(("train", "valid", "test"), counts, strict=True):
         for label in ("real", "fake"):
             for i in range(count):
                 seed += 1
-                paint(root / split / label / f"{i}.jpg", seed, SIZES[seed % 4])
+                paint(root / split / label / f"{i}.jpg", seed, sizes[seed % len(sizes)])
     return root
 
 
@@ -613,3 +613,12 @@ def test_headers_tell_the_size(tmp_path):
     assert image_size(paint(tmp_path / "a.png", 1, (31, 17))) == (31, 17)
     with pytest.raises(ImageError, match="b.jpg: there is no such file"):
         image_size(tmp_path / "b.jpg")
+
+
+def test_train_command_with_a_cache(tmp_path, folder, capsys):
+    root = make_set(tmp_path / "set", sizes=[(40, 40)])
+    line = ["train", "--data", str(root), "--run-dir", str(tmp_path / "run"), "--cache", str(folder)]
+    line += ["--epochs", "1", "--batch-size", "8", "--crop", "32", "--width", "4", "--device", "cpu"]
+    assert __main__.main(line) == 0
+    assert "pictures decoded on disk" in capsys.readouterr().out
+    assert len(PixelFile(folder)) == 32
