@@ -58,6 +58,7 @@ _HOME = {
     "fit": "training",
     "FitResult": "training",
     "TrainingError": "training",
+    "TeamError": "distributed",
     "pick_device": "training",
     "Preprocessing": "checkpoints",
     "save_checkpoint": "checkpoints",
@@ -136,6 +137,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
     from .catalogue import already_here
     from .checkpoints import Preprocessing, available_checkpoints, load_checkpoint, save_checkpoint
     from .data import FaceDataset, load, verify
+    from .distributed import TeamError
     from .embedded import checkpoint_folder, data_folder, verify_embedded
     from .errors import (
         CheckpointError,
