@@ -307,13 +307,15 @@ def _add(folder: Path, states: dict[str, tuple[int, int]], problems: dict[str, s
     if cache.fault:
         warnings.warn(f"{folder}: {cache.fault}; what is missing is decoded again", stacklevel=4)
     todo = _missing(cache, states)
-    name, places = cache.name, {path: cache.places[path] for path in cache.places.keys() - set(todo)}
+    stale = set(todo)
+    name, places = cache.name, {path: place for path, place in cache.places.items() if path not in stale}
     end = max((place.end for place in cache.places.values()), default=0)
     if not name or 2 * sum(place.bytes for place in places.values()) < end:  # mostly waste: begin anew
         name, places, end, todo = f"pixels-{uuid.uuid4().hex[:8]}.u8", {}, 0, list(states)
     for old in folder.glob("pixels-*.u8"):
         if old.name != name:
-            old.unlink()
+            with contextlib.suppress(PermissionError):  # Windows, while another process reads it
+                old.unlink()
     _demand_room(folder, todo)
 
     (folder / name).touch()
