@@ -125,13 +125,26 @@ def grad_cam(mine: Any) -> None:
 
 
 def occlusion_reference(
-    f: Callable[[torch.Tensor], Any], picture: torch.Tensor, window: int, stride: int, fill: float
+    f: Callable[[torch.Tensor], Any],
+    picture: torch.Tensor,
+    window: int,
+    stride: int,
+    fill: float,
+    *,
+    sticking_out: bool = False,
+    uncovered: bool = True,
 ) -> torch.Tensor:
-    """H×W: the fall of f when a window is filled, averaged over the windows that cover each pixel."""
+    """H×W: the fall of f when a window is filled, averaged over the windows that cover each pixel.
+
+    The two last settings make usual mistakes: windows that stick out at the edge, and windows that pile up.
+    """
     before, total, count = float(f(picture)), torch.zeros_like(picture), torch.zeros_like(picture)
-    for top in range(0, picture.shape[0] - window + 1, stride):
-        for left in range(0, picture.shape[1] - window + 1, stride):
-            covered = picture.clone()
+    ends = [side if sticking_out else side - window + 1 for side in picture.shape]
+    covered = picture.clone()
+    for top in range(0, ends[0], stride):
+        for left in range(0, ends[1], stride):
+            if uncovered:
+                covered = picture.clone()
             covered[top : top + window, left : left + window] = fill
             total[top : top + window, left : left + window] += before - float(f(covered))
             count[top : top + window, left : left + window] += 1
@@ -171,6 +184,14 @@ def occlusion(mine: Any) -> None:
             (right * count, "divide by the number of windows that cover the pixel"),
             (float(f(picture)) - right, "that is the answer with the window covered; the fall is wanted"),
             (occlusion_reference(f, picture, window, stride, 0.0).numpy(), "fill the window with `fill`"),
+            (
+                occlusion_reference(f, picture, window, stride, fill, sticking_out=True).numpy(),
+                "a window that would stick out at the edge does not count",
+            ),
+            (
+                occlusion_reference(f, picture, window, stride, fill, uncovered=False).numpy(),
+                "each window begins with the whole picture: .clone() it first",
+            ),
         ]:
             if answer.shape == guess.shape and np.allclose(answer, guess, atol=1e-4):
                 return f": {words}"

@@ -120,6 +120,12 @@ def test_occlusion(capsys):
     }
     assert_checker(capsys, "occlusion", [occlusion_right, by_unfold], list(wrong.values()))
     assert "the other way round" in said(capsys, "occlusion", wrong["sign"])
+
+    def stick_out(*case):
+        return occlusion_right(*case, sticking_out=True)
+
+    assert "would stick out at the edge" in said(capsys, "occlusion", stick_out)
+    assert ".clone() it first" in said(capsys, "occlusion", lambda *c: occlusion_right(*c, uncovered=False))
     assert "with the window covered; the fall is wanted" in said(capsys, "occlusion", wrong["the answers"])
     assert "fill the window with `fill`" in said(capsys, "occlusion", wrong["black"])
 

@@ -59,7 +59,7 @@ def picture(height=48, width=40, seed=0):
 def network():
     """A small FaceNeSt that is not at its silent beginning: attention that differs, logits that move."""
     torch.manual_seed(0)
-    model = facenest(width=4)
+    model = facenest(width=4, attend=(2, 3), branches=("lc", "gc", "ls", "gs"))
     with torch.no_grad():
         for values in model.parameters():
             if values.ndim > 1 and not values.any():
