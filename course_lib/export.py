@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from .checkpoints import MIN_SIDE, Preprocessing, reason
-from .errors import CheckpointError, CourseError
+from .errors import CheckpointError, CourseError, ModelInputError
+from .evaluation import named
 from .images import printable
 from .predict import Detector
 
@@ -102,6 +103,8 @@ class OnnxNetwork(nn.Module):
             raise CheckpointError(f"{printable(path)}: not an ONNX file that can be run ({first})") from None
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        if windows.dtype != torch.float32 or windows.ndim != 4 or windows.shape[1] != 3:
+            raise ModelInputError(f"Windows are float32 B x 3 x H x W, and this is {named(windows)}.")
         (logits,) = self.session.run([OUTPUT], {INPUT: windows.detach().cpu().contiguous().numpy()})
         return torch.from_numpy(logits)
 

@@ -175,6 +175,15 @@ class Batcher:
 
 
 # ---------------------------------------------------------------------------------------------- reading files
+class Form(MultiPartParser):
+    """Starlette's parser; it also knows whether the form came to its end, or was cut off after a file."""
+
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
 async def read_files(request: Request, limits: Limits) -> list[UploadFile]:
     """The files of a multipart body; it is measured while it comes in, and large ones go to the disk."""
     kind = request.headers.get("content-type", "")
@@ -198,10 +207,14 @@ async def read_files(request: Request, limits: Limits) -> list[UploadFile]:
             yield chunk
 
     try:
-        form = await MultiPartParser(request.headers, measured(), max_files=1_000, max_fields=100).parse()
+        parser = Form(request.headers, measured(), max_files=1_000, max_fields=100)
+        form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         words = getattr(error, "message", "") or str(error)
         raise Refusal(400, f"the body is not valid multipart/form-data ({printable(words)})") from None
+    if not parser.complete:  # else the files before the cut would be taken for all there were
+        await form.close()
+        raise Refusal(400, "the body is not valid multipart/form-data (it ends before its last boundary)")
     values = form.getlist("file")
     files = [value for value in values if isinstance(value, UploadFile)]
     if len(files) > limits.files:
