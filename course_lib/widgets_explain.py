@@ -22,6 +22,7 @@ from .explain import (
     logits_of,
     occlusion,
     parts_of,
+    pointing_game,
     rank_correlation,
     shuffled,
     untouched,
@@ -236,7 +237,8 @@ class ExplanationExplorer(ipw.VBox):
             "map": values,
             "largest": float(values.max()),
             "place": (row, column),
-            "inside": None if mask is None else bool(mask[row, column]),
+            "places": int((values == values.max()).sum()),
+            "inside": None if mask is None else float(pointing_game([values], [mask])[0]),
             "agreement": rank_correlation(*(self.map_of(face, method, n) for n in NETWORKS)),
             "logit": self.logit(face, network),
         }
@@ -253,8 +255,12 @@ class ExplanationExplorer(ipw.VBox):
         png = figure_png(pair_figure(pixels, method, state["map"], self.opacity.value, mask, title))
         row, column = state["place"]
         where = f"largest value {signed(state['largest'], '.3g')} at row {row}, column {column}"
+        if state["places"] > 1:
+            where += f" and {state['places'] - 1} places more"
         if state["inside"] is not None:
-            where += ", inside what was re-drawn" if state["inside"] else ", outside what was re-drawn"
+            share = state["inside"]
+            part = {0.0: "outside", 1.0: "inside"}.get(share, f"{100 * share:.0f} % of them inside")
+            where += f", {part} what was re-drawn"
         agree = f"rank correlation of the trained and the random map: {signed(state['agreement'])}"
         alt = f"Left the face {self.names[face]!r}, right the same under its map: {title}; {where}."
         set_picture(self.picture, png, alt, None)

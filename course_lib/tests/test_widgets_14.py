@@ -12,7 +12,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from toys import toy  # noqa: E402
 
-from course_lib import Detector, ExplanationExplorer, Preprocessing, facenest, grad_cam, load  # noqa: E402
+from course_lib import Detector, ExplanationExplorer, Preprocessing, facenest, grad_cam, load, pointing_game  # noqa: E402
 from course_lib.widgets_explain import limits_of, tinted  # noqa: E402
 from course_lib.widgets_kit import WIDGET_VIEW  # noqa: E402
 
@@ -45,9 +45,11 @@ def test_it_shows_what_the_library_says(piece, model):
         state = piece.state()
         row, column = state["place"]
         assert state["map"][row, column] == state["map"].max()
-        assert state["inside"] == bool(MASK[row, column])
+        assert state["inside"] == pointing_game([state["map"]], [MASK])[0]
         assert method in text(piece.words) and f"row {row}, column {column}" in text(piece.words)
-        assert ("inside" if state["inside"] else "outside") + " what was re-drawn" in text(piece.words)
+        part = {0: "outside", 1: "inside"}.get(state["inside"], "% of them inside")
+        assert f"{part} what was re-drawn" in text(piece.words)
+        assert ("places more" in text(piece.words)) == (state["places"] > 1)
 
 
 def test_random_weights_at_the_press_of_the_button(piece):
