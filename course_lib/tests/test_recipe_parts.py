@@ -212,6 +212,25 @@ def test_training_resumes_to_the_same_weights_and_redraws(family, tmp_path, phot
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
+def test_patterns_are_orthonormal_and_the_smoothest_come_first():
+    patterns = train_unseen.patch_patterns(48).flatten(1)
+    torch.testing.assert_close(patterns @ patterns.T, torch.eye(48), atol=1e-5, rtol=0)
+    flat = train_unseen.patch_patterns(3)
+    assert torch.allclose(flat, flat.mean((2, 3), keepdim=True)), "grey and two colours, without detail"
+
+
+def test_an_untrained_vae_shows_the_picture_already():
+    torch.manual_seed(0)
+    vae = train_unseen.FaceVae()
+    x = torch.from_numpy(photo(0)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        mean, log_variance = vae.encode(x)
+        y = vae.decode(vae.analyse(x), torch.full_like(mean, -12))
+    assert mean.shape == (1, 16, SIDE // 4, SIDE // 4) and log_variance.shape == mean.shape
+    difference = torch.nn.functional.avg_pool2d(x - y, 4)
+    assert (difference - difference.mean((2, 3), keepdim=True)).abs().max() < 0.02, "but for its last bias"
+
+
 def test_a_perfect_flow_gives_the_photograph_back(photos, monkeypatch):
     """Whoever knows the noise exactly is led straight back, in one step or in ten."""
     batch = torch.from_numpy(photos[:2]).permute(0, 3, 1, 2)
