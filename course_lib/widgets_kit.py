@@ -38,7 +38,8 @@ def figure_png(figure: Figure) -> bytes:
 def light_png(figure: Figure, colours: int = 24) -> bytes:
     """A figure as PNG of few colours: far fewer bytes, for the figures that stand in for widgets."""
     stream = io.BytesIO()
-    Image.open(io.BytesIO(figure_png(figure))).convert("RGB").quantize(colours).save(stream, "PNG", optimize=True)
+    image = Image.open(io.BytesIO(figure_png(figure))).convert("RGB")
+    image.quantize(colours).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

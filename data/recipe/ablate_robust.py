@@ -236,7 +236,8 @@ def generators(kept: Kept, seeds: list[int]) -> None:
     reals, fakes = families()
     names = list(fakes)
     group = np.random.default_rng(0).permutation(len(reals)) % 3  # of each person
-    trained = [(name,) for name in names] + list(combinations(names, len(names) - 1))
+    trained = [(name,) for name in names]
+    trained += combinations(names, len(names) - 1) if len(names) > 2 else []
     rows = []
     for chosen in trained:
         title = " + ".join(chosen)
