@@ -20,10 +20,9 @@ what it says.
 
 Networks from scratch learn with lesson 10's rate, 0.003. A fine-tuned body has the better of two rates on the
 validation images of `studio` with seed 0: `transfer_rates.csv`. The regression is scikit-learn's as it comes.
-The rows are in `transfer.csv`,
-`valid_auc` decides, `test_auc` was looked at afterwards. Differences are in `transfer_paired.csv`; their
-intervals draw seeds and pictures anew. What a training answered is kept in runs/, so that an
-interrupted command goes on where it stopped.
+The rows are in `transfer.csv`: `valid_auc` decides, `test_auc` was looked at afterwards. Differences are in
+`transfer_paired.csv`; their intervals draw seeds and pictures anew. What a training answered is kept in
+runs/, so that an interrupted command goes on where it stopped.
 """
 
 import argparse
