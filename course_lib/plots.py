@@ -1414,9 +1414,9 @@ def plot_matrix(
 ) -> np.ndarray:
     """AUCs as a table of coloured squares: purple below 0.5, white at it, green above; each with its number.
 
-    low, high: intervals, written below the numbers. seen: bools, a thick frame where a training saw what it
-    is judged on. An AUC below 0.5 is called *inverted*, and "a coin" stands where the interval holds 0.5.
-    Returns the AUCs, rows x columns.
+    low, high: intervals, written below the numbers. seen: bools, a thick yellow frame and a word where a
+    training saw what it is judged on. An AUC below 0.5 is called *inverted*, and "a coin" stands where the
+    interval holds 0.5. Returns the AUCs, rows x columns.
     """
     array = np.asarray(values, dtype=float)
     if array.shape != (len(rows), len(columns)):
@@ -1426,7 +1426,7 @@ def plot_matrix(
         )
     lows, highs = (None if x is None else np.asarray(x, dtype=float) for x in (low, high))
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(2.2 + 1.45 * len(columns), 0.9 + 0.78 * len(rows)))
+        figure, axis = plt.subplots(figsize=(2.2 + 1.6 * len(columns), 0.9 + 0.85 * len(rows)))
         axis.imshow(array, cmap="PRGn", vmin=0, vmax=1, aspect="auto")
         for (r, c), value in np.ndenumerate(array):
             words = "no pictures" if np.isnan(value) else f"{value:.2f}"
@@ -1436,11 +1436,13 @@ def plot_matrix(
                     words += "\na coin"
                 elif value < 0.5:
                     words += "\ninverted"
+            if seen is not None and np.asarray(seen)[r, c]:
+                words += "\nseen in training"
             ink = "white" if value < 0.15 or value > 0.85 else "black"
             axis.text(c, r, words, ha="center", va="center", fontsize=9, color=ink, linespacing=1.25)
             if seen is not None and np.asarray(seen)[r, c]:
                 axis.add_patch(
-                    plt.Rectangle((c - 0.46, r - 0.46), 0.92, 0.92, fill=False, edgecolor="black", lw=2.5)
+                    plt.Rectangle((c - 0.47, r - 0.45), 0.94, 0.9, fill=False, edgecolor="#F0E442", lw=3.5)
                 )
         axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(rows)), rows)
