@@ -72,6 +72,8 @@ function verdict(item, body, judged, answer) {
     bar(p, answer.threshold),
     make('div', `P(fake) ${p.toFixed(4)}, fake from ${answer.threshold.toFixed(4)} on (the mark); ` +
       `model ${answer.model}; ${answer.seconds.total.toFixed(2)} s`, 'small'));
+  if (fake !== (p >= 0.5)) body.append(make('div', 'Note: the number is below 50 % because this ' +
+    `model's threshold is ${percent(answer.threshold)}.`, 'small'));
 }
 
 async function ask(file) {
@@ -84,7 +86,10 @@ async function ask(file) {
       continue;
     }
     const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
+    if (!response.ok) {
+      const [bad] = answer.pictures;  // its name stands on the card already
+      throw new Error(bad ? bad.error.replace(bad.name + ': ', '') : answer.error);
+    }
     return answer;
   }
 }
