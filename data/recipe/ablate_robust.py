@@ -241,8 +241,9 @@ def generators(kept: Kept, seeds: list[int]) -> None:
     rows = []
     for chosen in trained:
         title = " + ".join(chosen)
+        key = f"{title} on {' '.join(names)}"  # another family to judge is another question
         for seed in seeds:
-            if kept.get("generators", title, seed) is None:
+            if kept.get("generators", key, seed) is None:
                 start = time.perf_counter()
                 seen = torch.from_numpy(np.flatnonzero(group != seed % 3))
                 # As many fakes as reals: of each person seen, one family's fake, dealt in turn.
@@ -252,9 +253,9 @@ def generators(kept: Kept, seeds: list[int]) -> None:
                 labels = torch.arange(2).repeat_interleave(len(seen))
                 model = train(images, labels, VARIANTS[NONE], seed, 300)
                 answers = {name: answer(model, middles(x)) for name, x in {"real": reals, **fakes}.items()}
-                kept.put("generators", title, seed, answers)
+                kept.put("generators", key, seed, answers)
                 print(f"{time.perf_counter() - start:.0f} s: {title}, seed {seed}", flush=True)
-        answers = [kept.get("generators", title, seed) for seed in seeds]
+        answers = [kept.get("generators", key, seed) for seed in seeds]
         people = [np.flatnonzero(group == seed % 3) for seed in seeds]
         rows += matrix_row("three convolutions", title, names, answers, people)
     c = load_checkpoint("studio")
