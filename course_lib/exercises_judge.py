@@ -288,7 +288,7 @@ def resave_alike(mine: Any) -> None:
                     found, key=lambda q: np.abs(pixels[i] - jpeg(images[i], q).numpy().astype(float)).mean()
                 )
                 raise NotYet(f"{what} saves image {i}, a {word} one, at a quality of about {nearest}")
-            place = tuple(int(k) for k in np.argwhere(np.abs(pixels[i] - right[i]) > 0.5)[0])
+            place = tuple(int(k) for k in np.argwhere(~(np.abs(pixels[i] - right[i]) < 0.5))[0])  # or NaN
             raise NotYet(
                 f"{what} gives {pixels[i][place]:g} at index {[i, *place]}, and {right[i][place]:g} was "
                 "expected; save as JPEG with PIL and open again"

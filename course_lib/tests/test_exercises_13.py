@@ -59,6 +59,7 @@ def test_resave_alike(capsys):
         "colours": lambda images, labels, quality: alike(images, labels, quality).flip(1),
         "one image": lambda images, labels, quality: alike(images, labels, quality)[0],
         "channels last": lambda images, labels, quality: alike(images, labels, quality).permute(0, 2, 3, 1),
+        "nan": lambda images, labels, quality: np.full(tuple(images.shape), np.nan),
     }
     assert_checker(capsys, "resave_alike", right, list(wrong.values()))
     told = {name: said(capsys, "resave_alike", mine) for name, mine in wrong.items()}
@@ -66,6 +67,7 @@ def test_resave_alike(capsys):
     assert "a fake one, as it was; save both classes alike" in told["reals only"]
     assert "at a quality of about" in told["two qualities"] and "at a quality of" in told["fixed quality"]
     assert "torch.uint8 was expected" in told["float"]
+    assert "gives nan at index [0, 0, 0, 0]" in told["nan"]  # and not: your code stopped with IndexError
 
 
 def worst_in_a_loop(y, scores):
