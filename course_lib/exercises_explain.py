@@ -38,6 +38,10 @@ def _curved(x: torch.Tensor) -> torch.Tensor:
     return (x[0] * x[1]).sum() + x[1].square().sum()
 
 
+def _cubed(x: torch.Tensor) -> torch.Tensor:
+    return x.pow(3).sum()  # its slopes bend, so only the middles of the pieces give the middles' mean
+
+
 @exercise
 def integrated_gradients(mine: Any) -> None:
     """Lesson 14: ``mine(f, x, baseline, steps)``: f gives one number -> what each entry of x adds to it."""
@@ -50,6 +54,7 @@ def integrated_gradients(mine: Any) -> None:
         ("1 − relu(1 − a − b)", _either, torch.tensor([0.5, 1.0]), torch.zeros(2), 6),
         ("a curved function", _curved, picture, torch.zeros_like(picture), 5),
         ("a curved function", _curved, picture, torch.full_like(picture, 0.5), 8),
+        ("a³ + b³", _cubed, torch.tensor([1.0, 2.0]), torch.zeros(2), 3),
     ]
     answers = [run(mine, f, x, baseline, steps) for _, f, x, baseline, steps in cases]
     if all(blank(answer) for answer in answers):
@@ -82,11 +87,22 @@ def _gradient_slip(
         return ""
     way, leaf = x - baseline, x.clone().requires_grad_()
     last = torch.autograd.grad(f(leaf), leaf)[0]
+
+    def rule(shares: torch.Tensor) -> torch.Tensor:
+        places = [(baseline + share * way).requires_grad_() for share in shares]
+        return way * torch.stack([torch.autograd.grad(f(at), at)[0] for at in places]).mean(dim=0)
+
+    k = torch.arange(steps)
+    middles = "take the slopes at the middles of the pieces, (k + 0.5) / steps of the way"
     for guess, words in [
         (expected * steps, "divide the sum of the slopes by the number of steps"),
         (torch.where(way == 0, way, expected / way), "the mean slope is not yet times x − baseline"),
         (last * way, "that is the slope at the end only; take it at the middles of all pieces of the way"),
         (integrated_gradients_reference(f, x, torch.zeros_like(x), steps), "the way begins at the baseline"),
+        (-expected, "the sign is the other way round: the way is x − baseline"),
+        (rule(k / steps), middles),
+        (rule((k + 1) / steps), middles),
+        (rule(torch.linspace(0, 1, steps)), middles),
     ]:
         if torch.allclose(answer.detach().to(guess.dtype), guess, atol=1e-4):
             return f": {words}"
@@ -109,19 +125,22 @@ def grad_cam(mine: Any) -> None:
         (torch.randn(6, 3, 3), torch.randn(6, 3, 3)),
     ]
 
-    def slip(answer: np.ndarray, features: torch.Tensor, slopes: torch.Tensor) -> str:
+    def slips(answer: np.ndarray, features: torch.Tensor, slopes: torch.Tensor) -> list[str]:
         alpha = slopes.mean(dim=(1, 2), keepdim=True)
-        for guess, words in [
+        guesses = [
             ((alpha * features).sum(0), "the last relu is missing"),
             (torch.relu((slopes * features).sum(0)), "average each channel's slopes over the places first"),
             (torch.relu(alpha * features).sum(0), "add up the channels first, then relu"),
             (torch.relu((alpha * features).mean(0)), "add up the channels, do not average them"),
-        ]:
-            if answer.shape == tuple(guess.shape) and np.allclose(answer, guess.numpy(), atol=1e-5):
-                return f": {words}"
-        return ""
+            (
+                torch.relu((alpha * features).sum(0)) * slopes[0].numel(),
+                "take the mean of the slopes over the places, not their sum",
+            ),
+            ((alpha * features).sum(0).abs(), "relu sets what is negative to 0; abs does not"),
+        ]
+        return [words for guess, words in guesses if _near(answer, guess)]
 
-    _judge(mine, grad_cam_reference, cases, slip)
+    _judge(mine, grad_cam_reference, cases, slips)
 
 
 def occlusion_reference(
@@ -172,32 +191,36 @@ def occlusion(mine: Any) -> None:
         (_brightest, torch.rand(5, 7), 3, 1, 2.0),
     ]
 
-    def slip(answer: np.ndarray, f: Callable, picture: torch.Tensor, *rest: Any) -> str:
+    def slips(answer: np.ndarray, f: Callable, picture: torch.Tensor, *rest: Any) -> list[str]:
         window, stride, fill = rest
-        right = occlusion_reference(f, picture, window, stride, fill).numpy()
-        count = occlusion_reference(lambda x: 0.0, picture, window, stride, fill).numpy() * 0
+        right = occlusion_reference(f, picture, window, stride, fill)
+        count = torch.zeros_like(right)
         for top in range(0, picture.shape[0] - window + 1, stride):
             for left in range(0, picture.shape[1] - window + 1, stride):
                 count[top : top + window, left : left + window] += 1
-        for guess, words in [
+        guesses = [
             (-right, "the sign is the other way round: before less after"),
             (right * count, "divide by the number of windows that cover the pixel"),
             (float(f(picture)) - right, "that is the answer with the window covered; the fall is wanted"),
-            (occlusion_reference(f, picture, window, stride, 0.0).numpy(), "fill the window with `fill`"),
+            (occlusion_reference(f, picture, window, stride, 0.0), "fill the window with `fill`"),
             (
-                occlusion_reference(f, picture, window, stride, fill, sticking_out=True).numpy(),
+                occlusion_reference(f, picture, window, stride, fill, sticking_out=True),
                 "a window that would stick out at the edge does not count",
             ),
             (
-                occlusion_reference(f, picture, window, stride, fill, uncovered=False).numpy(),
+                occlusion_reference(f, picture, window, stride, fill, uncovered=False),
                 "each window begins with the whole picture: .clone() it first",
             ),
-        ]:
-            if answer.shape == guess.shape and np.allclose(answer, guess, atol=1e-4):
-                return f": {words}"
-        return ""
+        ]
+        found = [words for guess, words in guesses if _near(answer, guess)]
+        if np.isnan(answer).any() or _near(answer, right):
+            found.append(
+                "0 / 0 is nan, so no window was counted there; windows begin at 0, stride, 2 · stride …, "
+                "the last at side − window if it fits, and count for all their pixels"
+            )
+        return found
 
-    _judge(mine, occlusion_reference, cases, slip)
+    _judge(mine, occlusion_reference, cases, slips)
 
 
 def pointing_hit_reference(found: torch.Tensor, mask: torch.Tensor) -> float:
@@ -215,29 +238,70 @@ def pointing_hit(mine: Any) -> None:
     inside[2, 1], inside[0, 0], outside[0, 4] = 2.0, -1.0, 2.0
     tie = torch.zeros(4, 5)
     tie[1, 1] = tie[0, 0] = tie[3, 3] = 0.5
-    cases = [(inside, mask), (outside, mask), (tie, mask), (flat, mask), (-inside, mask), (outside.T, mask.T)]
+    pair = torch.zeros(4, 5)
+    pair[1, 1] = pair[3, 3] = 0.5
+    named = {
+        "a map with its largest value inside the mask": (inside, mask),
+        "a map with its largest value outside the mask": (outside, mask),
+        "a map whose largest value stands at 3 places, one of them inside the mask,": (tie, mask),
+        "a map whose largest value stands at 2 places, one of them inside the mask,": (pair, mask),
+        "a map of zeros": (flat, mask),
+        "a map with its largest value outside the mask, and below 0 inside,": (-inside, mask),
+        "a map of 5 × 4 with its largest value outside the mask": (outside.T, mask.T),
+    }
 
-    def slip(answer: np.ndarray, found: torch.Tensor, mask: torch.Tensor) -> str:
-        if answer.shape == () and float(mask.flatten()[found.argmax()]) == float(answer):
-            return ": several places share the largest value, and argmax takes the first of them"
-        return ""
+    def slips(answer: np.ndarray, found: torch.Tensor, mask: torch.Tensor) -> list[str]:
+        right, first = pointing_hit_reference(found, mask), float(mask.flatten()[found.argmax()])
+        guesses = [
+            (first, "several places share the largest value, and argmax takes the first of them"),
+            ((mask & (found == found.max())).sum(), "divide by how many places hold the largest value"),
+            (
+                right if right in (0, 1) else answer.round(),
+                "if several places share the largest value, give the share of them inside",
+            ),
+        ]
+        return [words for guess, words in guesses if _near(answer, guess)]
 
-    _judge(mine, pointing_hit_reference, cases, slip)
+    _judge(mine, pointing_hit_reference, list(named.values()), slips, list(named))
 
 
-def _judge(mine: Any, reference: Callable, cases: list[tuple], slip: Callable[..., str]) -> None:
-    """`agrees`, with the name of a usual slip after the first wrong case."""
+def _near(answer: np.ndarray, guess: Any) -> bool:
+    guess = np.asarray(guess, dtype=np.float64)
+    return answer.shape == guess.shape and np.allclose(answer, guess, atol=1e-4)
+
+
+def _judge(
+    mine: Any,
+    reference: Callable,
+    cases: list[tuple],
+    slips: Callable[..., list[str]],
+    names: list[str] | None = None,
+) -> None:
+    """`agrees`, with the name of a usual slip after the first wrong case, if it explains every answer.
+
+    slips: the words of all usual slips that would give this answer in this case.
+    """
     answers = [run(mine, *case) for case in cases]
     if all(blank(answer) for answer in answers):
         raise NotAttempted
-    for case, answer in zip(cases, answers, strict=True):
-        named = [x for x in case if not callable(x)]
-        what = f"for ({', '.join(describe(x) for x in named)}) it"
+    names = names or [f"({', '.join(describe(x) for x in case if not callable(x))})" for case in cases]
+    for name, case, answer in zip(names, cases, answers, strict=True):
         try:
-            equal(answer, run(reference, *case), what, 1e-4)
+            equal(answer, run(reference, *case), f"for {name} it", 1e-4)
         except NotYet as wrong:
-            told = "" if blank(answer) else slip(as_array(answer, what), *case)
-            raise NotYet(f"{wrong}{told}") from None
+            raise NotYet(f"{wrong}{_slip_everywhere(answers, cases, slips)}") from None
+
+
+def _slip_everywhere(answers: list, cases: list[tuple], slips: Callable[..., list[str]]) -> str:
+    """The first slip that explains the answers of all cases; one case alone often fits several."""
+    if any(blank(answer) for answer in answers):
+        return ""
+    try:
+        found = [slips(as_array(a, "it"), *case) for a, case in zip(answers, cases, strict=True)]
+    except NotYet:  # something else than numbers: `equal` has said so, or will once this case is right
+        return ""
+    common = [words for words in found[0] if all(words in other for other in found)]
+    return f": {common[0]}" if common else ""
 
 
 # ---- lesson 15: transfer learning ----

@@ -44,6 +44,7 @@ def test_integrated_gradients(capsys):
         "right ends": ig_at(lambda n: [(k + 1) / n for k in range(n)]),
         "sign": lambda f, x, b, n: -ig_right(f, x, b, n),
         "summed": lambda f, x, b, n: ig_right(f, x, b, n).sum(),
+        "both ends": ig_at(lambda n: torch.linspace(0, 1, n).tolist()),
         "times x": lambda f, x, b, n: ig_right(f, x, b, n) / torch.where(x == b, 1, x - b) * x,
     }
     assert_checker(capsys, "integrated_gradients", [ig_right, middles], list(wrong.values()))
@@ -53,6 +54,9 @@ def test_integrated_gradients(capsys):
     assert "the slope at the end only" in told["gradient x input"]
     assert "the way begins at the baseline" in told["no baseline"]
     assert "has shape ()" in told["summed"]
+    assert "the sign is the other way round" in told["sign"]
+    for rule in ("left ends", "right ends", "both ends"):
+        assert "at the middles of the pieces" in told[rule], rule
 
 
 def test_grad_cam(capsys):
@@ -75,6 +79,12 @@ def test_grad_cam(capsys):
     assert "the last relu is missing" in told["no relu"]
     assert "average each channel's slopes" in told["gradient x map"]
     assert "add up the channels first" in told["relu first"]
+    assert "add up the channels first" not in told["scaled"]  # one case alone fits several slips
+
+    def summed_slopes(a, g):
+        return cam_right(a, g) * g[0].numel()
+
+    assert "not their sum" in said(capsys, "grad_cam", summed_slopes)
 
 
 def test_occlusion(capsys):
@@ -129,6 +139,13 @@ def test_occlusion(capsys):
     assert "with the window covered; the fall is wanted" in said(capsys, "occlusion", wrong["the answers"])
     assert "fill the window with `fill`" in said(capsys, "occlusion", wrong["black"])
 
+    def last_windows_forgotten(f, picture, window, stride, fill):
+        found = occlusion_right(f, picture, window, stride, fill)
+        found[picture.shape[0] - 1] = float("nan")
+        return found
+
+    assert "no window was counted there" in said(capsys, "occlusion", last_windows_forgotten)
+
 
 def test_pointing_hit(capsys):
     def by_loop(found, mask):
@@ -150,3 +167,7 @@ def test_pointing_hit(capsys):
     }
     assert_checker(capsys, "pointing_hit", [hit_right, by_loop], list(wrong.values()))
     assert "argmax takes the first of them" in said(capsys, "pointing_hit", wrong["argmax"])
+    places = said(capsys, "pointing_hit", lambda found, mask: float((mask & (found == found.max())).sum()))
+    assert "divide by how many places" in places
+    assert "argmax" not in said(capsys, "pointing_hit", wrong["any"])
+    assert "give the share of them inside" in said(capsys, "pointing_hit", wrong["any"])
