@@ -1,4 +1,4 @@
-"""Draw figures/lesson_17.svg: one detector, four doors to it, two ways out. Run it again for the same file."""
+"""Draw figures/lesson_17.svg: one detector, four doors to it, two ways out. Run again for the same file."""
 
 from drawing import BLUE, GREEN, GREY, ORANGE, arrow, box, save, sheet
 
