@@ -326,10 +326,11 @@ def worst_case(mine: Any) -> None:
         what = f"for the conditions {', '.join(scores)} it"
         if blank(answer) or isinstance(answer, str) or not hasattr(answer, "__len__") or len(answer) != 2:
             raise NotYet(f"{what} gives {describe(answer)}, and a pair (name, AUC) was expected")
-        told, value = answer[0], as_array(answer[1], f"{what}, second,")
-        aucs = {other: fast_auc(y, p) for other, p in scores.items()}
+        told, aucs = answer[0], {other: fast_auc(y, p) for other, p in scores.items()}
         if not isinstance(told, str) or told not in scores:
-            raise NotYet(f"{what} names {describe(told)}, and one of the conditions was expected")
+            hint = "; the name comes first, then its AUC" if isinstance(answer[1], str) else ""
+            raise NotYet(f"{what} names {describe(told)}, and one of the conditions was expected{hint}")
+        value = as_array(answer[1], f"{what}, second,")
         if told != name:
             hint = ""
             if told == max(aucs, key=aucs.get):

@@ -112,6 +112,7 @@ def test_worst_case(capsys):
     assert "lowest accuracy at 0.5" in told["accuracy"]
     assert "nearest to guessing" in told["nearest to a coin"]
     assert "1 minus the AUC" in told["turned"]
+    assert "the name comes first" in told["exchanged"]
 
 
 def turn_by_ranks(y_valid, p_valid, p_test):
