@@ -304,10 +304,10 @@ def test_the_solutions_in_the_lessons_are_correct(capsys, path):
         if cell["cell_type"] != "code" or "google.colab" in "".join(cell["source"]):
             continue
         body = ast.parse("".join(cell["source"])).body
-        kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef) if solution else (ast.Import, ast.ImportFrom)
-        wanted = [node for node in body if isinstance(node, kinds)]
+        wanted = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)]
         exec(compile(ast.Module(wanted, []), path.name, "exec"), space)
-        solutions |= {n.name: space[n.name] for n in wanted if isinstance(n, ast.FunctionDef)}
+        if solution:
+            solutions |= {n.name: space[n.name] for n in wanted if isinstance(n, ast.FunctionDef)}
     exercises = {name.removeprefix("my_").removesuffix("_solution"): f for name, f in solutions.items()}
     assert len(set(exercises) & set(check.all_exercises())) >= 2
     for name in set(exercises) & set(check.all_exercises()):

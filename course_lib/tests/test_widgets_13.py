@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -108,3 +109,4 @@ def test_static_figure(detector, few, capsys):
     assert figure.axes[0].get_title() == "real, as it is"
     assert figure.axes[9].get_title() == "fake, noise 20"
     assert all("P(fake)" in axis.get_xlabel() for axis in figure.axes)
+    plt.close(figure)
