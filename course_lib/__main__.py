@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CourseError as error:
         if speaks_for_all(error):
             print(" ".join(str(error).split()), file=sys.stderr)
+        else:
+            let_the_first_speak()
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -54,6 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def speaks_for_all(error: CourseError) -> bool:
     """Of several processes that torchrun started, one says what is wrong with all of them."""
     return os.environ.get("RANK", "0") == "0" or type(error).__name__ == "AloneError"
+
+
+def let_the_first_speak() -> None:
+    """Wait a moment: torchrun ends all processes as soon as one of them has failed."""
+    import time
+
+    from .distributed import A_MOMENT
+
+    sys.stdout.flush()
+    time.sleep(A_MOMENT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -479,11 +491,11 @@ def run_train(options: argparse.Namespace) -> int:
     import torch
 
     from .data import load
-    from .distributed import join_team
+    from .distributed import join_team, one_voice
     from .facenest import facenest
     from .training import fit, pick_device
 
-    with join_team(pick_device(options.device)) as (team, _):
+    with join_team(pick_device(options.device)) as (team, _), one_voice(team):
         loaded = []
         team.only_first(lambda: loaded.append(load(options.data, options.root, cache=options.cache)))
         sets = loaded[0] if loaded else load(options.data, options.root, cache=options.cache)

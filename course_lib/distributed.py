@@ -16,6 +16,7 @@ of it is the same code on both. (`torch.nn.SyncBatchNorm` does the third, on GPU
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from .errors import CourseError
 
 PATIENCE = timedelta(hours=2)
 """How long a rank waits for the others: they must not give up while rank 0 judges a large validation set."""
+
+A_MOMENT = 5.0
+"""Seconds in which rank 0 can say what is wrong, before another rank ends, or says it in its stead."""
 
 
 class TeamError(CourseError):
@@ -129,6 +133,23 @@ def join_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def one_voice(team: Team) -> Iterator[None]:
+    """Within it, a `CourseError` of another rank than 0 is `AloneError` unless rank 0 has it, too.
+
+    If rank 0 has it, it says so and ends, and torchrun ends this process while it waits. If not, rank 0 is at
+    work and waits for this one, so this one has to speak. Torchrun ends all processes as soon as one has
+    failed; that is why a rank that leaves at once, without a word, could leave everybody without one.
+    """
+    try:
+        yield
+    except CourseError as error:
+        if team.first or isinstance(error, AloneError):
+            raise
+        time.sleep(A_MOMENT)
+        raise AloneError(f"Process {team.rank + 1} of {team.size}: {error}") from error
 
 
 def connection_lost(error: RuntimeError) -> bool:

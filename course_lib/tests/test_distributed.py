@@ -293,6 +293,44 @@ def test_when_another_process_is_gone(tmp_path):
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 1 + 1
 
 
+TROUBLE = """
+import os, sys, time
+from course_lib import data, distributed, facenest
+from course_lib.__main__ import main
+from course_lib.errors import DataError
+rank = os.environ["RANK"]
+distributed.A_MOMENT = 60 if {case!r} == "rank 0 is slow" else 2  # so that a busy machine changes nothing
+def slow(*args, real=facenest, **kwargs):
+    time.sleep(8)
+    return real(*args, **kwargs)
+def broken(self, i):
+    raise DataError("picture 7 cannot be read any more")
+if {case!r} == "rank 0 is slow" and rank == "0":
+    sys.modules["course_lib.facenest"].facenest = slow
+if {case!r} == "rank 1 alone" and rank == "1":
+    data.FaceDataset.uint8 = data.FaceDataset.uint8s = broken
+sys.exit(main({line!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "lr", "sentence"),
+    [
+        ("rank 0 is slow", "-1", "lr=-1.0 must be a number of 0 or more"),
+        ("rank 1 alone", "0.003", "Process 2 of 2: picture 7 cannot be read any more"),
+    ],
+)
+def test_the_sentence_is_heard_whichever_process_stops_first(tmp_path, case, lr, sentence):
+    """torchrun ends all processes as soon as one has failed: the one that can say why must come to do so."""
+    folder = make_folder(tmp_path / "own", {"train": 8, "valid": 4, "test": 4})
+    line = ["train", "--data", str(folder), "--run-dir", str(tmp_path / "run"), "--epochs", "1", "--lr", lr]
+    line += ["--batch-size", "8", "--crop", "32", "--width", "4", "--device", "cpu"]
+    (tmp_path / "trouble.py").write_text(TROUBLE.format(case=case, line=line))
+    start = [*TORCHRUN, "--nproc_per_node=2", str(tmp_path / "trouble.py")]
+    done = subprocess.run(start, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr.count(sentence) == 1, done.stderr[-3000:]
+
+
 #  the parts, in one process --------------------------------------------------------------------------------
 
 
