@@ -561,7 +561,7 @@ def evaluate(
 
     A detector brings its own preprocessing, temperature and threshold, and `preprocessing` must then be left
     out. Returns n, n_real, n_fake, auc, auc_interval, accuracy, accuracy_interval, threshold,
-    tpr_at_1pct_fpr, inverted.
+    tpr_at_1pct_fpr, inverted (the whole interval of the AUC lies below 0.5).
     """
     if hasattr(model_or_detector, "preprocessing"):
         if preprocessing is not None:
@@ -583,7 +583,7 @@ def summary(
 ) -> dict[str, Any]:
     """The numbers of `evaluate` for labels and scores that are already there."""
     y, p = check_scores(y, p)
-    auc = roc_auc(y, p)
+    auc_interval = bootstrap_interval(fast_auc, y, p, n_bootstrap, seed)
 
     def right(y: np.ndarray, p: np.ndarray) -> float:
         return float(((p >= threshold) == y).mean())
@@ -592,13 +592,13 @@ def summary(
         "n": len(y),
         "n_real": int((y == 0).sum()),
         "n_fake": int((y == 1).sum()),
-        "auc": auc,
-        "auc_interval": bootstrap_interval(fast_auc, y, p, n_bootstrap, seed),
+        "auc": roc_auc(y, p),
+        "auc_interval": auc_interval,
         "accuracy": accuracy(y, p, threshold),
         "accuracy_interval": bootstrap_interval(right, y, p, n_bootstrap, seed),
         "threshold": float(threshold),
         "tpr_at_1pct_fpr": tpr_at_fpr(y, p, 0.01),
-        "inverted": auc < 0.5,
+        "inverted": auc_interval[1] < 0.5,  # an interval that holds 0.5 may be a coin's
     }
 
 

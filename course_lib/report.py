@@ -413,13 +413,14 @@ def told_comparison(b: dict[str, Any], name: str) -> str:
 
 def remarks(numbers: dict[str, Any]) -> list[str]:
     """What the numbers cannot say, in sentences."""
-    reals, fakes, auc = numbers["n_real"], numbers["n_fake"], numbers["metrics"]["auc"]["value"]
+    reals, fakes, ranking = numbers["n_real"], numbers["n_fake"], numbers["metrics"]["auc"]
+    auc = ranking["value"]
     notes = []
     few = min(reals, fakes)
-    if auc < 0.5:
+    if ranking["high"] < 0.5:
         notes.append(
-            f"The AUC is {auc:.3f}, below 0.5: the detector is inverted here. It has learned something, and "
-            "it points the wrong way; look for swapped labels before you read on."
+            f"The AUC is {auc:.3f}, its whole interval below 0.5: the detector is inverted here. It has "
+            "learned something, and it points the wrong way; look for swapped labels before you read on."
         )
     if few < FEW:
         notes.append(

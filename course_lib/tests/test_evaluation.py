@@ -124,6 +124,13 @@ def test_summary():
     assert not numbers["inverted"] and summary(y, 1 - p, n_bootstrap=10)["inverted"]
 
 
+def test_a_coin_is_not_called_inverted():
+    y, p = np.array([0, 1] * 20), np.random.default_rng(1).uniform(size=40)
+    p = p if fast_auc(y, p) < 0.5 else 1 - p
+    numbers = summary(y, p, n_bootstrap=200)
+    assert 0.4 < numbers["auc"] < 0.5 < numbers["auc_interval"][1] and not numbers["inverted"]
+
+
 @pytest.mark.parametrize("metric", [roc_auc, accuracy, tpr_at_fpr, choose_threshold, summary])
 @pytest.mark.parametrize(
     ("y", "p", "words"),
