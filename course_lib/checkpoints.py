@@ -224,7 +224,8 @@ def write_file(path: Path, content: bytes) -> None:
             "free some space or choose another folder"
         ) from error
     finally:
-        fresh.unlink(missing_ok=True)
+        if fresh.exists():  # a read-only disk also refuses to delete what is not there
+            fresh.unlink(missing_ok=True)
 
 
 def reason(error: OSError) -> str:

@@ -587,7 +587,8 @@ def clear_run(run_dir: Path) -> None:
     """Delete what an earlier run left in this folder, and nothing else."""
     try:
         for old in [run_dir / STATE, run_dir / HISTORY, *run_dir.glob("events.out.tfevents.*")]:
-            old.unlink(missing_ok=True)
+            if old.exists():  # a read-only disk also refuses to delete what is not there
+                old.unlink(missing_ok=True)
         if (run_dir / BEST).exists():
             shutil.rmtree(run_dir / BEST)
     except OSError as error:

@@ -1,5 +1,6 @@
 """fit: it learns, it repeats itself, it resumes to the last bit, and it says what went wrong."""
 
+import errno
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -504,3 +506,18 @@ def test_every_image_once_an_epoch_in_another_order():
     epochs = [np.concatenate(list(training.epoch_order(24, 8, 0, epoch))) for epoch in (0, 1)]
     assert all(sorted(order) == list(range(24)) for order in epochs)
     assert not np.array_equal(*epochs)
+
+
+def test_a_read_only_folder_is_not_taken_for_an_earlier_run(tmp_path, monkeypatch):
+    """On a read-only disk, deleting a file that does not exist fails, too."""
+
+    def read_only(path, *args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    monkeypatch.setattr("builtins.open", read_only)
+    with pytest.raises(CheckpointError, match=r"state\.pt: could not be written \(Read-only file system"):
+        run(tmp_path)
+    (tmp_path / "history.csv").touch()
+    with pytest.raises(CheckpointError, match="the earlier run in it cannot be deleted"):
+        run(tmp_path)
