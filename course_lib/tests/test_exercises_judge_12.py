@@ -46,6 +46,9 @@ def test_auc_by_pairs(capsys):
     assert "here it counts as a win" in told["ties won"]
     assert "share of pairs lost" in told["exchanged"]
     assert "number of wins" in told["number"]
+    # Other slips give the same number in one case by accident: their name would be a false accusation.
+    for name in ("zeros", "accuracy"):
+        assert "share of pairs lost" not in told[name] and "a pair is one fake and one real" not in told[name]
 
 
 def one_above(reals, fpr):
@@ -89,6 +92,44 @@ def gaps(y, p, bins):
     return [abs(p[place == b].mean() - y[place == b].mean()) for b in set(place)]
 
 
+def with_edges(y, p, bins, below, last):
+    """Bins by their edges, an edge in the bin `below` it or above; `last`: a score of 1 is not lost."""
+    error = 0
+    for b in range(bins):
+        low, high = b / bins, (b + 1) / bins
+        inside = (p > low) & (p <= high) if below else (p >= low) & (p < high)
+        inside |= (p == 1) & last & (b == bins - 1)
+        inside |= (p == 0) & (b == 0)
+        error += abs((p - y)[inside].sum())
+    return error / len(y)
+
+
+def test_ece_at_the_edges(capsys):
+    lost = said(capsys, "ece", lambda y, p, bins: with_edges(y, p, bins, False, False))
+    assert "a score of 1 belongs to the last bin; here it was lost" in lost
+    under = said(capsys, "ece", lambda y, p, bins: with_edges(y, p, bins, True, True))
+    assert "an edge belongs to the bin above it" in under
+    alone = said(
+        capsys,
+        "ece",
+        lambda y, p, bins: (
+            sum(abs((p - y)[(p * bins).astype(int) == b].sum()) for b in range(bins + 1)) / len(y)
+        ),
+    )
+    assert "here it has a bin of its own" in alone
+    assert said(capsys, "ece", lambda y, p, bins: with_edges(y, p, bins, False, True)) == "correct"
+
+
+def test_ece_of_an_empty_bin(capsys):
+    def mean_of_nothing(y, p, bins):
+        place = np.minimum((p * bins).astype(int), bins - 1)
+        with np.errstate(invalid="ignore"):
+            means = np.bincount(place, p - y, bins) / np.bincount(place, minlength=bins)
+        return float((np.bincount(place, minlength=bins) / len(y) * np.abs(means)).sum())
+
+    assert "an empty bin has no mean" in said(capsys, "ece", mean_of_nothing)
+
+
 def test_ece(capsys):
     right = [exercises.ece_reference, with_numpy, expected_calibration_error]
     wrong = {
@@ -130,6 +171,7 @@ def test_precision_at_prevalence(capsys):
         "recall": lambda t, f, q: t,
         "accuracy": lambda t, f, q: t * q + (1 - f) * (1 - q),
     }
+    assert "exchanged" not in said(capsys, "precision_at_prevalence", lambda t, f, q: 1.0)
     # where a slip divides by nothing it stops, and is told so
     assert_checker(capsys, "precision_at_prevalence", right, list(wrong.values()))
     assert "the prevalence is missing" in said(capsys, "precision_at_prevalence", wrong["no prevalence"])
