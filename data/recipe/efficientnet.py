@@ -104,7 +104,7 @@ class EfficientNetTrunk(nn.Module):
     def load_imagenet(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the ImageNet weights of EfficientNet-Lite0, layer by layer in their order.
 
-        ``weights``: the state_dict of the package efficientnet_lite_pytorch (the extra `transfer`). The head
+        ``weights``: the state_dict of the package efficientnet_lite_pytorch. The head
         stays random. Raises `ModelInputError` if a shape does not fit.
         """
         mine = {**self.stem.state_dict(prefix="stem."), **self.blocks.state_dict(prefix="blocks.")}

@@ -5,7 +5,7 @@
     python data/recipe/train_faces.py --data ../shared/data --final       # all sources: writes the checkpoint
 
 With `--network efficientnet` the first two measure another network in the place of FaceNeSt: the first stages
-of an EfficientNet-Lite0 that has learned to see on ImageNet (the extra `transfer` brings those weights).
+of an EfficientNet-Lite0 that has learned to see on ImageNet (a package of the course brings those weights).
 
 Why it is done this way. With few sources of pictures, "which source is it?" answers "is it fake?", and a
 network learns the easier question: the colour of a background, how sharp the files are, how tight the faces
