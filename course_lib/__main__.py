@@ -90,17 +90,8 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--json", action="store_true", help="print a JSON list of {path, p_fake, label, error}"
     )
-    predict.add_argument(
-        "--checkpoint",
-        metavar="NAME",
-        help="a checkpoint that came with the course, or a folder; default: 'faces' (trained on photographs) "
-        "if it is there, else 'studio' (trained on the course's rendered faces)",
-    )
-    predict.add_argument(
-        "--threshold", type=probability, help="say fake from this P(fake) on; default: the checkpoint's own"
-    )
     predict.add_argument("--batch-size", type=positive, default=32, help="pictures at a time; default 32")
-    predict.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    add_detector_options(predict)
     predict.set_defaults(run=run_predict)
 
     score = commands.add_parser(
@@ -112,13 +103,9 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("folder", metavar="FOLDER", help="searched with all its subfolders")
     score.add_argument("--out", required=True, metavar="FILE", help="the table, such as scores.parquet")
     score.add_argument(
-        "--checkpoint", metavar="NAME", help="a name or a folder; default: as for the command predict"
-    )
-    score.add_argument("--threshold", type=probability, help="default: the checkpoint's own")
-    score.add_argument(
         "--part-rows", type=positive, default=1000, metavar="N", help="rows kept safe at a time; default 1000"
     )
-    score.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    add_detector_options(score)
     score.set_defaults(run=run_score)
 
     serve = commands.add_parser(
@@ -130,15 +117,11 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this computer alone")
     serve.add_argument("--port", type=port, default=8000, help="default 8000; 0 takes any that is free")
     serve.add_argument(
-        "--checkpoint", metavar="NAME", help="a name or a folder; default: as for the command predict"
-    )
-    serve.add_argument("--threshold", type=probability, help="default: the checkpoint's own")
-    serve.add_argument(
         "--at-once", type=positive, default=32, metavar="N", help="requests; more get 503; default 32"
     )
     serve.add_argument("--max-mb", type=positive, default=20, metavar="N", help="for one picture; default 20")
     serve.add_argument("--timeout", type=positive, default=30, metavar="S", help="seconds; default 30")
-    serve.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+    add_detector_options(serve)
     serve.set_defaults(run=run_serve)
 
     names = "studio, rvsf, hardrvsf, rvf10k, deepfake-and-real, or a folder with real/ and fake/ in it"
@@ -257,6 +240,20 @@ def probability(text: str) -> float:
 
 
 # ------------------------------------------------------------------------------------------------------ info
+def add_detector_options(command: argparse.ArgumentParser) -> None:
+    """Which detector, the same for every command that judges pictures one by one."""
+    command.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="a checkpoint that came with the course, or a folder; default: 'faces' (trained on photographs) "
+        "if it is there, else 'studio' (trained on the course's rendered faces)",
+    )
+    command.add_argument(
+        "--threshold", type=probability, help="say fake from this P(fake) on; default: the checkpoint's own"
+    )
+    command.add_argument("--device", help="cpu, cuda, mps; default: the best there is")
+
+
 def run_info(_: argparse.Namespace) -> int:
     """Print what a learner, or whoever helps one, needs to know about this set-up."""
     import platform

@@ -20,10 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from toys import small_checkpoint
 
-from course_lib import Detector, __main__, facenest, save_checkpoint, widgets
+from course_lib import Detector, __main__, widgets
 from course_lib.score import score_folder
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
@@ -38,11 +38,7 @@ SMALL = Limits(file_bytes=50_000, request_bytes=200_000, files=3, pixels=10_000,
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    model = facenest(width=4)
-    with torch.no_grad():  # untrained networks say 0.5 to everything; this one has opinions
-        model.head[3].weight.mul_(30)
-    return save_checkpoint(tmp_path_factory.mktemp("c") / "small", model, threshold=0.4, card="# The card")
+    return small_checkpoint(tmp_path_factory.mktemp("c") / "small", card="# The card")
 
 
 @pytest.fixture(scope="module")

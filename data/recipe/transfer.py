@@ -61,6 +61,7 @@ from recipe.ablate_facenest import (  # noqa: E402
     interval,
     paired,
     score,
+    step,
 )
 from recipe.ablate_ingredients import cut, read_table, write_table  # noqa: E402
 from recipe.efficientnet import EfficientNetTrunk  # noqa: E402
@@ -168,14 +169,6 @@ def pictures(question) -> int:
 
 
 # ------------------------------------------------------------------------------------------------- training
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> None:
-    x = normalise(x).contiguous(memory_format=torch.channels_last)
-    loss = F.binary_cross_entropy_with_logits(model(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
 def groups(model: nn.Module, arm: Arm, setting: float) -> list[dict]:
     """All weights with one rate; with a pretrained body, the head with a rate of its own."""
     if arm.head_rate is None:
