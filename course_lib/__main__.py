@@ -1,4 +1,4 @@
-"""The command line: ``python -m course_lib info | predict | score | serve | report | data | train``.
+"""The command line: ``python -m course_lib info | predict | score | serve | report | ...``.
 
 Every command ends with status 0 if all went well and 1 if anything failed (2 for a wrong command line, 130
 when interrupted). What went wrong is one sentence on stderr, never a traceback.
@@ -214,6 +214,26 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--no-resume", action="store_true", help="throw away an earlier run in RUN_DIR")
     train.set_defaults(run=run_train)
+
+    sheet = commands.add_parser(
+        "progress",
+        help="for teachers: which exercises pass in a folder of students' notebooks",
+        description="Print which exercises pass in a folder of students' notebooks, a folder for each "
+        "student. The verdicts are read from the stored outputs; nothing is run or sent anywhere. The exit "
+        "status is 1 if a file could not be read.",
+    )
+    sheet.add_argument("folder", metavar="FOLDER", help="searched with all its subfolders")
+    sheet.add_argument("--out", metavar="FILE", help="write a CSV table, too: a line for each exercise")
+    sheet.add_argument(
+        "--run",
+        dest="again",
+        action="store_true",
+        help="run every notebook from a clean kernel instead: the students' code, on this computer",
+    )
+    sheet.add_argument(
+        "--limit", type=positive, default=900, metavar="S", help="seconds for a notebook; default 900"
+    )
+    sheet.set_defaults(run=run_progress)
     return top
 
 
@@ -542,6 +562,21 @@ def judge_and_save(result: "FitResult", sets: "FaceSets", options: argparse.Name
         f"saved in {out}"
     )
     return 0
+
+
+# -------------------------------------------------------------------------------------------------- progress
+def run_progress(options: argparse.Namespace) -> int:
+    """Print the progress sheet; what could not be read goes to stderr. Status 1 if there is any of that."""
+    from .progress import as_text, progress, write_csv
+
+    found = progress(options.folder, run=options.again, limit=options.limit)
+    print(as_text(found))
+    if options.out:
+        print(f"\nWritten: {write_csv(found, options.out)}")
+    sys.stdout.flush()
+    for sentence in found.unreadable:
+        print(sentence, file=sys.stderr)
+    return int(bool(found.unreadable))
 
 
 if __name__ == "__main__":
