@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import colab
 from .errors import DataError, DownloadError
 from .images import printable
 
@@ -145,6 +146,8 @@ def fetch(entry: Entry) -> Path:
             f"pip install kagglehub, or {by_hand}"
         ) from error
     try:
+        if colab.in_colab():
+            colab.hand_over_secrets(kagglehub)
         return Path(kagglehub.dataset_download(entry.handle))
     except Exception as error:  # kagglehub lets the exceptions of several libraries through
         raise DownloadError(f"{entry.name} could not be downloaded, {_reason(error)}; {by_hand}") from error
@@ -155,10 +158,13 @@ def _reason(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     kind = type(error).__name__
     if status in (401, 403) or kind in ("UnauthenticatedError", "CredentialError"):
-        return (
-            "because Kaggle wants you to be signed in: make an account and, in its settings, an API token, "
+        how = (
+            "make an account and, in its settings, an API token, "
             "and put it where kagglehub looks (KAGGLE_API_TOKEN, or kaggle.json in the folder .kaggle)"
         )
+        if colab.in_colab():
+            how = colab.how_to_sign_in()
+        return f"because Kaggle wants you to be signed in: {how}"
     if status == 404 or kind == "NotFoundError":
         return "because Kaggle no longer has it under this name"
     if status is not None:

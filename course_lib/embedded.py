@@ -44,6 +44,16 @@ def cache_folder() -> Path:
 
 def data_folder() -> Path:
     """The folder that holds ``studio/`` and ``checkpoints/``; fetched first, saying so, if it is nowhere."""
+    return _folder_that_is_here() or _fetched_folder()
+
+
+def data_is_here() -> bool:
+    """Whether `data_folder` would answer without fetching anything."""
+    return _folder_that_is_here() is not None or _cached_folder().is_dir()
+
+
+def _folder_that_is_here() -> Path | None:
+    """The folder that was chosen, or the checkout's own, or None."""
     chosen = os.environ.get("COURSE_DATA_DIR")
     if chosen:
         if not Path(chosen).is_dir():
@@ -54,7 +64,7 @@ def data_folder() -> Path:
     # Any folder may be called data; one with these in it is ours.
     if any((checkout / name).exists() for name in ("make_studio.py", "studio", "checkpoints")):
         return checkout
-    return _fetched_folder()
+    return None
 
 
 def checkpoint_folder(name: str) -> Path:
@@ -82,10 +92,15 @@ def read_pin() -> tuple[str, str | None]:
     return pin["version"], pin["sha256"]
 
 
+def _cached_folder() -> Path:
+    """Where fetched data goes; it gets this name only when it is complete."""
+    return cache_folder() / f"embedded-data-{read_pin()[0]}"
+
+
 def _fetched_folder() -> Path:
     version, sha256 = read_pin()
-    folder = cache_folder() / f"embedded-data-{version}"
-    if folder.is_dir():  # it gets this name only when it is complete
+    folder = _cached_folder()
+    if folder.is_dir():
         return folder
     if not sha256:
         raise DownloadError(f"this version of the course has no released data archive; {_BY_HAND}")

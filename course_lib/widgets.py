@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import sys
 import textwrap
 import time
 import unicodedata
@@ -27,6 +26,7 @@ from typing import Any
 import ipywidgets as ipw
 from PIL import Image
 
+from . import colab
 from .checkpoints import MIN_SIDE
 from .errors import CourseError
 from .images import decode_image, printable
@@ -471,8 +471,13 @@ class Uploader(ipw.VBox):
         self.head, self.note, self.status, self.table = ipw.HTML(), ipw.HTML(), ipw.HTML(), ipw.HTML()
         self.cards = ipw.VBox([])
         buttons = [self.files, self.chooser, self.clear_button]
-        if "google.colab" in sys.modules:
+        hint = "If nothing happens, the files are too large for the connection: choose fewer at once."
+        if colab.in_colab():
             buttons.append(self.colab_button)
+            hint = (
+                "In Colab, files of 1 MB and more are reported to get lost on the way through the first "
+                "button: take the second one, or call this page's upload() in a cell of its own."
+            )
         controls = ipw.HBox(buttons, layout=ipw.Layout(flex_flow="row wrap", align_items="center"))
         super().__init__([self.head, controls, self.note, self.status, self.cards, self.table])
 
@@ -485,7 +490,7 @@ class Uploader(ipw.VBox):
             f'{STYLE}<div class="cu-title" role="heading" aria-level="2">Real or fake?</div>'
             '<div class="cu-lead">Choose one or more pictures of faces: JPEG, PNG, WebP, GIF, BMP or TIFF, '
             "up to 64 MB each. They go to the computer on which this notebook runs, and to no other. "
-            "If nothing happens, the files are too large for the connection: choose fewer at once.</div>"
+            f"{hint}</div>"
         )
         self.files.observe(self._on_files, names="value")
         self.chooser.observe(self._on_model, names="value")
@@ -507,6 +512,13 @@ class Uploader(ipw.VBox):
             return self._judge_new(read_uploads(files))
         return self._judge_new([read_file(f) for f in ([files] if isinstance(files, (str, Path)) else files)])
 
+    def upload(self) -> list[Result]:
+        """Ask for files with Colab's own dialogue, which takes large ones too, and judge them.
+
+        Raises DownloadError outside Colab.
+        """
+        return self.add(colab.choose_files())
+
     def clear(self) -> None:
         """Forget every picture and every result."""
         self.history = []
@@ -524,10 +536,10 @@ class Uploader(ipw.VBox):
         self._judge_again()
 
     def _on_colab(self) -> None:
+        self._say("Colab's dialogue opens. If none appears, call this page's upload() in a cell of its own.")
         try:
-            from google.colab import files
-
-            self.add(files.upload())
+            if not self.upload():
+                self._say("No file was chosen.")
         except Exception as error:  # the dialogue is Colab's own; whatever it does, the page goes on
             reason = f"{type(error).__name__}: {error}"
             self._say(f"Colab's upload did not work ({reason}); try the first button.", alert=True)

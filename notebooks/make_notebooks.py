@@ -3,6 +3,9 @@
 A second run gives no diff: what differs from run to run without telling a reader anything
 (progress bars, widget state, object addresses, time stamps, tracebacks' paths) is not stored.
 `--check` runs nothing and only says whether the stored notebooks are in normal form.
+
+The first code cell of every lesson is `SET_UP`, and this is the only place where it is written:
+`--set-up` writes it into the lessons and runs nothing (outside Colab the cell prints nothing).
 """
 
 import argparse
@@ -15,10 +18,27 @@ from pathlib import Path
 
 import nbformat
 
+from course_lib import __version__
+
 NOTEBOOKS = Path(__file__).resolve().parent
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+SET_UP = f"""\
+# Set-up: does nothing on your own machine; in Colab it installs the course and fetches its pictures.
+import importlib.util, subprocess, sys
+if "google.colab" in sys.modules:
+    import importlib.metadata
+    TAG = "v{__version__}"
+    missing = TAG[1:] not in [d.version for d in importlib.metadata.distributions(name="facenest-course")]
+    if missing:  # --no-deps: Colab's own torch, numpy and pandas stay as they are
+        course = f"git+https://github.com/real-or-fake-course/real-or-fake@{{TAG}}"
+        pip = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", course],
+                             capture_output=True, text=True)
+        if pip.returncode:
+            raise RuntimeError(f"The course could not be installed: {{pip.stderr}}")
+    from course_lib.colab import set_up
+    set_up(TAG, installed_now=missing)"""
 
 
 def normalise_output(output: dict) -> dict | None:
@@ -93,6 +113,25 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def set_up_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The cell that is the same in every lesson: its first with code. ValueError if that is another one."""
+    first = next((cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()), None)
+    if first is None or not first.source.startswith("# Set-up:"):
+        raise ValueError('the first code cell is to be the set-up cell, which begins with "# Set-up:"')
+    return first
+
+
+def write_set_up(path: Path) -> bool:
+    """Put `SET_UP` into one lesson, if it differs; return whether it did. Nothing is run."""
+    notebook = nbformat.read(path, as_version=4)
+    cell = set_up_cell(notebook)
+    if cell.source == SET_UP:
+        return False
+    cell.source, cell.outputs = SET_UP, []
+    write(notebook, path)
+    return True
+
+
 def run(path: Path, timeout: int) -> None:
     """Run one notebook top to bottom in a clean kernel, without its earlier runs; store it in normal form."""
     from nbclient import NotebookClient
@@ -119,6 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("lessons", nargs="*", type=Path, help="notebooks (default: all beside this script)")
     parser.add_argument("--check", action="store_true", help="run nothing; report what is not in normal form")
+    parser.add_argument(
+        "--set-up", action="store_true", help="run nothing; write the set-up cell where it differs"
+    )
     parser.add_argument("--timeout", type=int, default=600, help="seconds one cell may take (default 600)")
     options = parser.parse_args(arguments)
     lessons = options.lessons or sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -129,6 +171,13 @@ def main(arguments: list[str] | None = None) -> int:
             normal = nbformat.writes(normalise(nbformat.reads(stored, as_version=4)), version=4) + "\n"
             if stored != normal:
                 print(f"{path.name}: not in normal form; run `make notebooks`")
+                status = 1
+            continue
+        if options.set_up:
+            try:
+                print(f"{path.name}: {'written' if write_set_up(path) else 'has it'}")
+            except ValueError as error:
+                print(f"{path.name}: left as it was: {error}", file=sys.stderr)
                 status = 1
             continue
         start = time.monotonic()
