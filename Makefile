@@ -10,7 +10,7 @@ STRICT := $(wildcard notebooks/01_*.ipynb notebooks/03_*.ipynb)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-library test-browser test-notebooks notebooks bench release clean
+.PHONY: help install lab test test-library test-browser test-notebooks notebooks bench colab-check release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ $(VENV)/.lab-installed: pyproject.toml | $(BIN)/python
 $(VENV)/.test-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[test]"
 	@touch $@ $(VENV)/.lab-installed
+
+install: $(VENV)/.lab-installed  ## set everything up, check the data, and open nothing
+	$(BIN)/python -m course_lib data verify studio
 
 lab: $(VENV)/.lab-installed  ## set everything up and open the course in JupyterLab
 	$(BIN)/python -m course_lib data verify studio
@@ -54,6 +57,9 @@ notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and s
 
 bench: $(VENV)/.test-installed  ## measure performance side by side; writes figures/bench/bench.json
 	$(BIN)/python figures/bench/run_bench.py
+
+colab-check: $(VENV)/.lab-installed  ## run the lessons with Colab's versions of everything (CHECK_ARGS="--all")
+	$(BIN)/python notebooks/check_colab.py $(CHECK_ARGS)
 
 release: $(VENV)/.test-installed  ## checksums and the archive that installed copies of the library download
 	$(BIN)/python -m course_lib data pack
