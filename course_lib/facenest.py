@@ -36,31 +36,34 @@ class FaceNeStConfig:
     """Everything that `facenest()` needs to know; saved beside the weights, so each variant loads its own.
 
     width: channels of the first scale; the others have 2, 4 and 8 times as many.
-    depths: residual blocks at each of the four scales.
+    depths: residual blocks at each of the four scales. The first may be 0: then the stem's map is the first
+        scale. A block there costs more than any other, because it runs at every pixel (lesson 10).
     high_pass: True shows the network only what is left after each pixel's neighbourhood is subtracted, see
         `high_pass`; False shows it the picture.
     stem_stride: 1 keeps every pixel; 2 or 4 throws fine evidence away and is 4 or 16 times cheaper.
     residual: False builds plain blocks without shortcuts.
-    attend: scales whose blocks hold a `GLCSAttention`, 0 the finest, 3 the coarsest; () switches it off.
-    branches: attention maps that are on, any of "lc", "gc", "ls", "gs"; () switches it off, too.
+    attend: scales whose blocks hold a `GLCSAttention`, 0 the finest, 3 the coarsest; () switches it off. A
+        scale without a block has none.
+    branches: attention maps that are on, any of "lc", "gc", "ls", "gs"; () switches it off, too. The two
+        global ones are off by default: they cost time, and no measurement of lesson 10 shows a gain.
     reduced, grid: channels and key grid of the spatial attention, see `GLCSAttention`.
     fusion: "dynamic", "softmax", "static" or "none", see `AdaptivelyWeightedMultiScaleAttention`.
     fusion_width: length of the vector that stands for each scale.
-    dropout: share of that vector dropped before the last linear layer, in training.
+    dropout: share of that vector dropped before the last linear layer, in training; 0 leaves the layer out.
     """
 
     width: int = 16
-    depths: tuple[int, int, int, int] = (1, 1, 1, 1)
+    depths: tuple[int, int, int, int] = (0, 1, 1, 1)
     high_pass: bool = True
     stem_stride: int = 1
     residual: bool = True
-    attend: tuple[int, ...] = (2, 3)
-    branches: tuple[str, ...] = BRANCHES
+    attend: tuple[int, ...] = (3,)
+    branches: tuple[str, ...] = ("lc", "ls")
     reduced: int = 8
     grid: int = 4
     fusion: str = "dynamic"
     fusion_width: int = 32
-    dropout: float = 0.1
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         # JSON turns tuples into lists; turn them back, so that a saved config equals the one that made it.
@@ -71,9 +74,11 @@ class FaceNeStConfig:
                     f"facenest({name}={value!r}): give a list or tuple, such as {DEFAULTS[name]!r}."
                 )
             object.__setattr__(self, name, tuple(value))
-        if len(self.depths) != 4 or not all(_is_count(d) for d in self.depths):
+        # Only the first scale can do without a block: the others need one to halve the side.
+        if len(self.depths) != 4 or not all(map(_is_count, self.depths, (0, 1, 1, 1))):
             raise ModelInputError(
-                f"facenest(depths={self.depths!r}): give four whole numbers, each 1 or more."
+                f"facenest(depths={self.depths!r}): give four whole numbers, the first 0 or more, the others "
+                f"1 or more."
             )
         for name in ("width", "reduced", "grid", "fusion_width"):
             value = getattr(self, name)
@@ -134,8 +139,8 @@ def high_pass(x: Tensor) -> Tensor:
 DEFAULTS = {field.name: field.default for field in fields(FaceNeStConfig)}
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 class FaceNeSt(nn.Module):
@@ -144,8 +149,8 @@ class FaceNeSt(nn.Module):
     Images are floats, normalised by `(x / 255 - 0.5) / 0.25` to about -2..2, of any height and width from 32
     up: the network is convolutional throughout, so it trains on crops and judges whole images.
 
-    A stem, four stages of residual blocks (four scales) with attention in the coarser ones, a fusion over the
-    four, a head.
+    A stem, whose map is the first of four scales, three stages of residual blocks (the other scales) with
+    attention in the coarsest, a fusion over the four, a head.
 
     With `return_details=True` it returns `(logit, details)`. At scale i a cell is `stem_stride` * 2^i
     pixels wide; h and w are the image's sides divided by that, rounded up.
@@ -186,10 +191,11 @@ class FaceNeSt(nn.Module):
                 channels = width
             self.stages.append(nn.Sequential(*blocks))
         self.fusion = AdaptivelyWeightedMultiScaleAttention(widths, config.fusion_width, config.fusion)
+        dropout = [nn.Dropout(config.dropout)] if config.dropout else []
         self.head = nn.Sequential(
             nn.BatchNorm1d(config.fusion_width),
             nn.ReLU(inplace=True),
-            nn.Dropout(config.dropout),
+            *dropout,
             nn.Linear(config.fusion_width, 1),
         )
 
@@ -200,6 +206,7 @@ class FaceNeSt(nn.Module):
         x = self.stem(x)
         features, maps = [], []
         for stage in self.stages:
+            found: dict[str, Tensor] = {}  # a stage without blocks hands on what it is given
             for block in stage:
                 x, found = block(x, return_maps=True)
             features.append(x)

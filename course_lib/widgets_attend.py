@@ -630,8 +630,8 @@ class AttentionExplorer(ipw.VBox):
     """
 
     def __init__(
-        self, faces: Any = None, names: Any = None, checkpoint: str = "studio", scale: Any = 4,
-        place: Any = (7, 6),
+        self, faces: Any = None, names: Any = None, checkpoint: str = "studio_attention",
+        scale: Any = 4, place: Any = (7, 6),
     ) -> None:  # fmt: skip
         self.model = None
         try:

@@ -144,6 +144,8 @@ def described(config: FaceNeStConfig, name: str) -> str:
     if name.startswith("scale"):
         scale = int(name[-1]) - 1
         depth = config.depths[scale]
+        if not depth:
+            return "the stem's map as it is, without a block"
         blocks = "1 residual block" if depth == 1 else f"{depth} residual blocks"
         if not config.residual:
             blocks = blocks.replace("residual", "plain")
@@ -156,7 +158,7 @@ def described(config: FaceNeStConfig, name: str) -> str:
         "high-pass": "each pixel minus the mean of the 3×3 pixels around it",
         "stem": f"convolution {kernel}×{kernel}, stride {config.stem_stride}, batch norm, ReLU",
         "fusion": "the mean of each scale, a linear layer each, weights, a sum",
-        "head": "batch norm, ReLU, dropout, one linear layer: the logit of fake",
+        "head": f"batch norm, ReLU, {'dropout, ' if config.dropout else ''}one linear layer: the logit of fake",
     }[name]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from course_lib import exercises_attend as exercises
 from course_lib import facenest
 from course_lib.facenest import FaceNeSt, FaceNeStConfig, high_pass
-from course_lib.layers import GlobalChannelAttention
+from course_lib.layers import LocalChannelAttention, LocalSpatialAttention
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from test_checks import NONSENSE, STUBS, assert_checker, said  # noqa: E402
@@ -93,33 +93,38 @@ def test_fold_linear(capsys):
     assert "b2 is missing" in said(capsys, "fold_linear", lambda w1, b1, w2, b2: (w2 @ w1, w2 @ b1))
 
 
-class NoBias(GlobalChannelAttention):
+class NoBias(LocalChannelAttention):
     def forward(self, pooled):
-        return torch.sigmoid(self.scale * (self.matrix(pooled) @ pooled[:, :, None])[:, :, 0])
+        self.conv.bias.data.zero_()
+        return super().forward(pooled)
 
 
-class NoScale(GlobalChannelAttention):
+class Backwards(LocalChannelAttention):
     def forward(self, pooled):
-        return torch.sigmoid((self.matrix(pooled) @ pooled[:, :, None])[:, :, 0] + self.bias)
+        return super().forward(pooled.flip(1)).flip(1)
 
 
-class WrongWay(GlobalChannelAttention):
-    def matrix(self, pooled):
-        query, key = self.query_key(pooled.unsqueeze(1)).unbind(dim=1)
-        return torch.softmax(query[:, :, None] * key[:, None, :], dim=1)
+class NoSigmoid(LocalChannelAttention):
+    def forward(self, pooled):
+        return self.conv(pooled.unsqueeze(1)).squeeze(1)
 
 
-class Exchanged(GlobalChannelAttention):
-    def matrix(self, pooled):
-        key, query = self.query_key(pooled.unsqueeze(1)).unbind(dim=1)
-        return torch.softmax(query[:, :, None] * key[:, None, :], dim=-1)
+class Inside(LocalSpatialAttention):
+    def forward(self, x):
+        return torch.sigmoid(self.fields[0](x))
+
+
+class EachSigmoid(LocalSpatialAttention):
+    def forward(self, x):
+        return sum(torch.sigmoid(conv(x)) for conv in self.fields) / 3
 
 
 DEAF = {
-    "gc: no bias": NoBias,
-    "gc: no scale": NoScale,
-    "gc: softmax, dim=1": WrongWay,
-    "gc: q and k": Exchanged,
+    "lc: no bias": NoBias,
+    "lc: channels backwards": Backwards,
+    "lc: no sigmoid": NoSigmoid,
+    "ls: one field": Inside,
+    "ls: a sigmoid each": EachSigmoid,
 }
 
 
@@ -138,11 +143,11 @@ class Mine(nn.Module):
             del self.stages
         if fault == "no fusion":
             del self.fusion
-        if fault == "no dropout":
-            self.head[2] = nn.Identity()
+        if fault == "with dropout":
+            self.head[1] = nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
         if fault in DEAF:
-            for stage in self.stages[2:]:
-                stage[0].attention.gc.__class__ = DEAF[fault]
+            part = getattr(self.stages[3][0].attention, fault[:2])
+            part.__class__ = DEAF[fault]
 
     def forward(self, x):
         fault = self.fault
@@ -187,12 +192,12 @@ class WithDetails(Mine):
 
 FAULTS = {
     "extra": "has 'temperature', which FaceNeSt has not",
-    "renamed": "lacks 'stages.0.0.conv1.weight' (lesson 06, the residual block)",
+    "renamed": "lacks 'stages.1.0.conv1.weight' (lesson 06, the residual block)",
     "no fusion": "lacks 'fusion.project.0.weight' (lesson 09, the fusion)",
-    "no dropout": "in training mode",
+    "with dropout": "in training mode",
     "unwritten": "its forward returns nothing yet",
     "no high-pass": "what goes into the stem is the high-pass of x",
-    "attention skipped": "the first part whose output differs is 'stages.2.0'",
+    "attention skipped": "the first part whose output differs is 'stages.3.0'",
     "doubled": "the first part whose output differs is 'stages.2.0.conv1'",
     "cut": "the gradient at 'stem.0.weight' is not",
     "cut early": "gradient at",
@@ -200,7 +205,7 @@ FAULTS = {
     "sigmoid": "that is the sigmoid; return the logit",
     "negative": "the logit is that of fake",
     "zeros": "was expected",
-    **{fault: "is 'stages.2.0.attention.gc' (lesson 07, global channel attention)" for fault in DEAF},
+    **{fault: f"is 'stages.3.0.attention.{fault[:2]}" for fault in DEAF},
 }
 
 
@@ -224,7 +229,9 @@ def test_my_facenest(capsys):
         lambda: Mine(branches=()),
         lambda: Mine(attend=(0, 1, 2, 3)),
         lambda: Mine(fusion="static"),
-        lambda: Mine(depths=(1, 2, 1, 1)),
+        lambda: Mine(depths=(1, 1, 1, 1)),
+        lambda: Mine(depths=(0, 2, 1, 1)),
+        lambda: Mine(branches=("lc", "gc", "ls", "gs")),
         lambda: Mine(residual=False),
         lambda: nn.Linear(3, 1),
         lambda: 1 / 0,
@@ -238,7 +245,7 @@ def test_my_facenest(capsys):
 def test_my_facenest_names_keys_and_shapes(capsys):
     assert "library's own FaceNeSt" in said(capsys, "my_facenest", facenest)
     told = said(capsys, "my_facenest", lambda: Mine(branches=("gc", "ls", "gs")))
-    assert "lacks 'stages.2.0.attention.lc.conv.weight' (lesson 07, local channel attention)" in told
+    assert "lacks 'stages.3.0.attention.lc.conv.weight' (lesson 07, local channel attention)" in told
     told = said(capsys, "my_facenest", lambda: Mine(width=8))
     assert "'stem.0.weight' has shape (8, 3, 3, 3), and (16, 3, 3, 3) was expected" in told
 

@@ -64,7 +64,7 @@ def network():
         for values in model.parameters():
             if values.ndim > 1 and not values.any():
                 nn.init.normal_(values, 0, 0.5)
-        model.head[3].weight.mul_(1000)
+        model.head[-1].weight.mul_(1000)
         model.train()(normalise(torch.stack([picture(seed=seed) for seed in range(9)])))  # batch norm's means
     model.eval()
     for name in METHODS:  # no map is flat: otherwise the tests below would compare nothing with nothing
@@ -256,7 +256,7 @@ def test_the_network_is_left_as_it_was(network, name):
     model = copy.deepcopy(network).train()
     model.stages[1].eval()  # a mixture of modes
     model.stem[0].weight.requires_grad_(False)
-    model.head[3].bias.grad = torch.ones(1)
+    model.head[-1].bias.grad = torch.ones(1)
     modes = [m.training for m in model.modules()]
     weights = copy.deepcopy(model.state_dict())
     generator = torch.get_rng_state()
@@ -379,7 +379,7 @@ def test_shuffled(network):
     assert torch.equal(shuffled(network, 3).stem[0].weight, other.stem[0].weight)
     head = shuffled(network, parts=["head"])
     assert torch.equal(head.stem[0].weight, network.stem[0].weight)
-    assert not torch.equal(head.head[3].weight, network.head[3].weight)
+    assert not torch.equal(head.head[-1].weight, network.head[-1].weight)
     detector = Detector(copy.deepcopy(network), Preprocessing(crop=40), device="cpu")
     twin = shuffled(detector, 1)
     assert twin.preprocessing == detector.preprocessing and twin.model is not detector.model

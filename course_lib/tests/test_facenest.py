@@ -199,7 +199,7 @@ def test_high_pass_ignores_brightness_and_the_whole_picture_does_not():
 def test_default_size():
     model = facenest()
     assert 250_000 <= count_parameters(model) <= 500_000
-    assert 50e6 < count_macs(model, 64) < 80e6
+    assert 40e6 < count_macs(model, 64) < 60e6
     assert count_macs(model, 128) == pytest.approx(4 * count_macs(model, 64), rel=0.02)
 
 
@@ -208,7 +208,7 @@ def test_macs_of_a_known_convolution():
 
 
 def test_details():
-    model = small()
+    model = small(attend=(2, 3), branches=("lc", "gc", "ls", "gs"))
     x = torch.randn(2, 3, 64, 48)
     logit, details = model(x, return_details=True)
     assert torch.equal(logit, model(x))
@@ -225,8 +225,23 @@ def test_details():
         assert 0 <= mean.min() < mean.max() <= 1
 
 
+def test_without_a_block_the_first_scale_is_the_map_of_the_stem():
+    model, x = small(), torch.randn(2, 3, 64, 48)
+    seen = []
+    hook = model.stem.register_forward_hook(lambda *args: seen.append(args[2].clone()))
+    _, details = model(x, return_details=True)
+    hook.remove()
+    assert list(model.stages[0].parameters()) == [] and torch.equal(details["features"][0], seen[0])
+    assert len(facenest(**SMALL, depths=(1, 1, 1, 1)).stages[0]) == 1
+
+
+def test_only_an_asked_for_dropout_is_built():
+    kinds = [[type(layer).__name__ for layer in facenest(**SMALL, dropout=p).head] for p in (0, 0.1)]
+    assert kinds == [["BatchNorm1d", "ReLU", "Linear"], ["BatchNorm1d", "ReLU", "Dropout", "Linear"]]
+
+
 def test_the_maps_are_those_of_the_last_block_of_each_scale():
-    model = small(depths=(1, 1, 2, 1))
+    model = small(depths=(1, 1, 2, 1), attend=(2,))
     seen = []
     hook = model.stages[2][1].attention.register_forward_hook(lambda *args: seen.append(args[2][1]))
     _, details = model(torch.randn(2, 3, 40, 40), return_details=True)
@@ -236,7 +251,7 @@ def test_the_maps_are_those_of_the_last_block_of_each_scale():
 
 def test_attention_sits_where_it_was_asked_for():
     where = [[block.attention is not None for block in stage] for stage in facenest(**SMALL).stages]
-    assert where == [[False], [False], [True], [True]]
+    assert where == [[], [False], [False], [True]]
     model = facenest(**SMALL, attend=(0,), depths=(2, 1, 1, 1))
     where = [[block.attention is not None for block in stage] for stage in model.stages]
     assert where == [[True, True], [False], [False], [False]]
@@ -431,6 +446,8 @@ def test_one_image_in_training_is_refused():
         ({"width": 0}, "width=0"),
         ({"width": "16"}, "width='16'"),
         ({"depths": (1, 1)}, "four whole numbers"),
+        ({"depths": (0, 0, 1, 1)}, "the first 0 or more, the others 1 or more"),
+        ({"depths": (-1, 1, 1, 1)}, "the first 0 or more"),
         ({"depths": 2}, "depths=2"),
         ({"stem_stride": 3}, "choose 1, 2 or 4"),
         ({"high_pass": "no"}, "give True or False"),

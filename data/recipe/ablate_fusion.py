@@ -3,9 +3,10 @@
     python data/recipe/ablate_fusion.py                 all rows that the table lacks
     python data/recipe/ablate_fusion.py --seeds 0       one seed only
 
-The network is `facenest(attend=(), fusion=kind)`: FaceNeSt at its full width, without attention in the
-blocks, so that nothing but the fusion decides which scale is heard. The kinds are the modes of
-`AdaptivelyWeightedMultiScaleAttention`: "none" (the last scale alone), "static", "softmax" and "dynamic".
+The network is `facenest(attend=(), depths=(1, 1, 1, 1), dropout=0.1, fusion=kind)`: full width, a block at
+each scale, no attention in the blocks, so that nothing but the fusion decides which scale is heard. The kinds
+are the modes of `AdaptivelyWeightedMultiScaleAttention`: "none" (the last scale alone), "static", "softmax"
+and "dynamic".
 With equal seeds all four begin with the same trunk and see the same crops in the same order.
 
 There are two questions. "all at quality 50": every image of `studio` is saved again as a JPEG of quality 50,
@@ -62,7 +63,8 @@ def ask(question: str, data: dict) -> dict:
 
 def network(fusion: str, seed: int) -> nn.Module:
     """FaceNeSt without attention, fused in one of the four ways."""
-    model = facenest(attend=(), fusion=fusion).to(memory_format=torch.channels_last)
+    model = facenest(attend=(), fusion=fusion, depths=(1, 1, 1, 1), dropout=0.1)
+    model = model.to(memory_format=torch.channels_last)
     torch.manual_seed(seed)  # for the dropout: the kinds have drawn a different number of weights
     return model
 

@@ -61,15 +61,15 @@ class Rival(nn.Module):
         return self.trunk(high_pass(x) if self.high_pass else x).squeeze(-1)
 
 
-def resnet(gate: type[nn.Module] | None, width: int = 16) -> nn.Module:
-    """FaceNeSt's trunk with another gate, or none, in all four blocks; mean, linear."""
+def resnet(gate: type[nn.Module] | None, width: int = 16, at_full_size: bool = True) -> nn.Module:
+    """Stem, a residual block for each scale, each with a gate or none; mean, linear."""
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     ]
     before = width
-    for i in range(4):
+    for i in range(0 if at_full_size else 1, 4):
         after = width * 2**i
         block = ResidualBlock(before, after, 2 if i else 1, attention=gate(after) if gate else None)
         nn.init.ones_(block.bn2.weight)  # as in FaceNeSt
@@ -93,6 +93,8 @@ def efficient(width: float) -> nn.Module:
 TRUNKS = {
     "plain ResNet": lambda: resnet(None),
     "SE-ResNet": lambda: resnet(ChannelGate),
+    "plain ResNet, no block at full size": lambda: resnet(None, at_full_size=False),
+    "SE-ResNet, no block at full size": lambda: resnet(ChannelGate, at_full_size=False),
     "CBAM-ResNet": lambda: resnet(ChannelAndPlaceGate),
     "MobileNetV3-small": lambda: mobilenet(1.0),
     "MobileNetV3-small, slim": lambda: mobilenet(0.45),
