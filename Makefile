@@ -10,7 +10,7 @@ STRICT := $(wildcard notebooks/01_*.ipynb notebooks/03_*.ipynb)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test test-library test-browser test-notebooks notebooks bench colab-check release clean
+.PHONY: help install lab test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ $(VENV)/.lab-installed: pyproject.toml | $(BIN)/python
 $(VENV)/.test-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[test]"
 	@touch $@ $(VENV)/.lab-installed
+
+$(VENV)/.book-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[book]"
+	@touch $@
 
 install: $(VENV)/.lab-installed  ## set everything up, check the data, and open nothing
 	$(BIN)/python -m course_lib data verify studio
@@ -60,6 +64,15 @@ bench: $(VENV)/.test-installed  ## measure performance side by side; writes figu
 
 colab-check: $(VENV)/.lab-installed  ## run the lessons with Colab's versions of everything (CHECK_ARGS="--all")
 	$(BIN)/python notebooks/check_colab.py $(CHECK_ARGS)
+
+book: $(VENV)/.book-installed  ## the course as a web site, from the stored lessons, in build/book/html
+	$(BIN)/python .book/build.py
+
+book-check: book  ## the site looked at: links, pictures, contrast, search, narrow and dark, in headless Chromium
+	$(BIN)/python .book/check.py
+
+book-links: book  ## ask every address outside the site that it names (needs the network)
+	$(BIN)/python .book/build.py --builder linkcheck
 
 release: $(VENV)/.test-installed  ## checksums and the archive that installed copies of the library download
 	$(BIN)/python -m course_lib data pack
