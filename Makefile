@@ -10,7 +10,7 @@ STRICT := $(wildcard notebooks/01_*.ipynb notebooks/03_*.ipynb)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links release clean
+.PHONY: help install lab test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links editions editions-check card release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ $(VENV)/.test-installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.book-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[book]"
+	@touch $@
+
+$(VENV)/.slides-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[slides]"
 	@touch $@
 
 install: $(VENV)/.lab-installed  ## set everything up, check the data, and open nothing
@@ -73,6 +77,15 @@ book-check: book  ## the site looked at: links, pictures, contrast, search, narr
 
 book-links: book  ## ask every address outside the site that it names (needs the network)
 	$(BIN)/python .book/build.py --builder linkcheck
+
+editions: $(VENV)/.slides-installed  ## for teachers: lessons without solutions, with them, and slides, in build/editions
+	$(BIN)/python notebooks/make_editions.py
+
+editions-check: $(VENV)/.slides-installed  ## make the editions once more and compare every byte with build/editions
+	$(BIN)/python notebooks/make_editions.py --check
+
+card: $(VENV)/.slides-installed  ## the quick-start card on one A4 page, in build/quick_start.html (and .pdf with Chromium)
+	$(BIN)/python notebooks/make_card.py
 
 release: $(VENV)/.test-installed  ## checksums and the archive that installed copies of the library download
 	$(BIN)/python -m course_lib data pack
