@@ -12,7 +12,8 @@ and used again; what a check installed into it is taken out before the next one.
 
 Two things differ from Colab and are said in the output. Python is the one that runs this script, unless
 `--python` names another. And torch, several GB, is borrowed by links from the environment that runs this
-script; `--install-torch` installs Colab's own version instead, as another Python needs.
+script; `--install-torch` installs Colab's own version instead, as another Python needs. With both, nothing
+differs: `make colab-check CHECK_ARGS="--python python3.13 --install-torch"`.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -113,10 +115,13 @@ def site_packages(python: Path) -> Path:
     return Path(call(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
 
 
-def borrow_torch(python: Path) -> None:
-    """Link torch, torchvision and what they need, as far as it is missing, from the Python that runs this."""
+def borrow(python: Path, names: Iterable[str], prefix: str = "") -> None:
+    """Link packages, and what they need, as far as it is missing, from the environment that runs this script.
+
+    prefix: link only packages whose name begins so.
+    """
     target, there = site_packages(python), set(versions(python))
-    waiting, seen = list(TORCH), set()
+    waiting, seen = list(names), set()
     while waiting:
         name = waiting.pop()
         if name.lower() in seen | there:
@@ -127,10 +132,23 @@ def borrow_torch(python: Path) -> None:
             wanted = Requirement(line)
             if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
                 waiting.append(wanted.name)
+        if not name.startswith(prefix):
+            continue
         for top in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
             source, link = Path(distribution.locate_file(top)).resolve(), target / top
             if source.exists() and not link.exists():
                 link.symlink_to(source)
+
+
+def install_exact_torch(python: Path, pins: list[str]) -> None:
+    """Install Colab's own torch. Of CUDA's libraries, which nothing here uses, those at hand will do."""
+    exact = [f"{name}=={version}" for name, version in TORCH.items()]
+    call(python, "-m", "pip", "install", "-q", "--no-deps", *exact)
+    needs = ("sympy", "networkx", "jinja2", "fsspec", "typing_extensions")
+    call(python, "-m", "pip", "install", "-q", *needs, *pins)
+    borrow(python, TORCH, prefix="nvidia")
+    if subprocess.run([python, "-c", "import torch, torchvision"], capture_output=True).returncode:
+        call(python, "-m", "pip", "install", "-q", *exact, *pins)
 
 
 def environment(folder: Path, base_python: str, install_torch: bool) -> Path:
@@ -153,10 +171,9 @@ def environment(folder: Path, base_python: str, install_torch: bool) -> Path:
     call(python, "-m", "pip", "install", "-q", "--upgrade", "pip")
     call(python, "-m", "pip", "install", "-q", *pins, *UNPINNED)
     if install_torch:
-        torch = [f"{name}=={version}" for name, version in TORCH.items()]
-        call(python, "-m", "pip", "install", "-q", *torch, *pins)
+        install_exact_torch(python, pins)
     else:
-        borrow_torch(python)
+        borrow(python, TORCH)
     package = site_packages(python) / "google" / "colab"  # without google/__init__.py, as in Colab
     package.mkdir(parents=True)
     for name, text in STAND_IN.items():
@@ -263,7 +280,8 @@ def main(arguments: list[str] | None = None) -> int:
     work.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(work / "cache", ignore_errors=True)
 
-    python = environment(work / "environment", options.python, options.install_torch)
+    name = "environment-exact" if options.install_torch else "environment"
+    python = environment(work / name, options.python, options.install_torch)
     before = versions(python)
     have = call(python, "-I", "-c", "import platform; print(platform.python_version())").strip()
     print(f"Python {have} (Colab: {PYTHON})")

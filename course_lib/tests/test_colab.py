@@ -353,3 +353,24 @@ def test_user_name_and_key_are_handed_over_where_there_is_no_token(google_colab,
     google_colab.secrets, kaggle.own = {"KAGGLE_USERNAME": "me"}, None
     colab.hand_over_secrets(kaggle)
     assert kaggle.given == [("me", "k")]
+
+
+@pytest.fixture
+def kagglehub():
+    """The real one, loaded before the stand-in takes the place of the package google, which it needs."""
+    return pytest.importorskip("kagglehub")
+
+
+def test_the_real_kagglehub_takes_what_is_handed_over(kagglehub, google_colab, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(kagglehub.config, "DEFAULT_KAGGLE_CREDENTIALS_FOLDER", str(tmp_path))
+    assert kagglehub.config.get_kaggle_credentials() is None
+    google_colab.secrets = {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "k"}
+    try:
+        colab.hand_over_secrets(kagglehub)
+        given = kagglehub.config.get_kaggle_credentials()
+        assert (given.username, given.key) == ("me", "k")
+    finally:
+        kagglehub.config.clear_kaggle_credentials()

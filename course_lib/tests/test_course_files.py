@@ -1,4 +1,4 @@
-"""The files around the course agree: lessons, README, drawings, licences, workflows, Binder, dev container."""
+"""The files around the course agree: lessons, README, drawings, licences, workflows, Binder, container."""
 
 import json
 import re
