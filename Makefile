@@ -10,7 +10,7 @@ STRICT := $(wildcard notebooks/01_*.ipynb notebooks/03_*.ipynb)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links editions editions-check card release clean
+.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links editions editions-check card release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ $(VENV)/.slides-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[slides]"
 	@touch $@
 
+$(VENV)/.app-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[app,faces]"
+	@touch $@
+
 install: $(VENV)/.lab-installed  ## set everything up, check the data, and open nothing
 	$(BIN)/python -m course_lib data verify studio
 
@@ -44,6 +48,9 @@ lab: $(VENV)/.lab-installed  ## set everything up and open the course in Jupyter
 	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
 	  --ServerApp.tornado_settings="{'websocket_max_message_size': 134217728}" \
 	  --LabApp.default_url="/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb)))" $(LAB_ARGS)
+
+app: $(VENV)/.app-installed  ## the uploader of lesson 16 as a page of its own, without notebook and code
+	$(BIN)/python -m course_lib.app $(APP_ARGS)
 
 test: test-library test-browser test-notebooks  ## set everything up and run every test
 

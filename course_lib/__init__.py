@@ -105,6 +105,7 @@ _HOME = {
     "Detector": "predict",
     "imagenet_weights": "transfer",
     "Uploader": "widgets",
+    "find_faces": "faces",
     # interactive pieces
     "KernelEditor": "widgets_convolve",
     "ReceptiveFieldExplorer": "widgets_convolve",
@@ -178,6 +179,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; never executed
         window_map,
     )
     from .facenest import FaceNeSt, FaceNeStConfig, facenest, facenest_reference
+    from .faces import find_faces
     from .generator import FaceAutoencoder, load_forger
     from .images import decode_image
     from .layers import AdaptivelyWeightedMultiScaleAttention, GLCSAttention, ResidualBlock

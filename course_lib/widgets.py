@@ -1,84 +1,77 @@
 """The uploader: a small page inside a notebook that judges pictures with a trained detector.
 
-Lesson 16 builds it in the open, part by part; this module holds the finished one. Its parts are plain
-functions that turn values into text (`verdict_text`, `probability_bar`, `picture_card`, `error_card`) and one
-class, `Uploader`, which puts them on the page. Everything a visitor supplies (file names, and the messages
-that quote them) is escaped before it becomes HTML; every list on the page has a bound; and an upload's bytes
-are taken out of the browser widget as soon as they were read, so that saving the notebook does not save them.
+Lesson 16 builds it in the open, part by part; this is the finished one. From the browser to bytes
+(`read_uploads`, `take_uploads`), from bytes to verdicts (`judge`), from a checkpoint to a note on what it is
+worth (`model_note`), and the page itself (`Uploader`). The words stand in `verdicts`, their HTML in
+`widgets_cards`, dropping and pasting in `widgets_drop`, finding faces in `faces`.
+
+Every list on the page has a bound, files are read one by one, and an upload's bytes are taken out of the
+browser widget as soon as they were read, so that saving the notebook does not save them.
 
 Works with ipywidgets 7 (which Colab has) and 8, which hand over uploads in different shapes: `read_uploads`.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import textwrap
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
+import numpy as np
 from PIL import Image
 
-from . import colab
-from .checkpoints import MIN_SIDE
+from . import colab, faces
+from .checkpoints import LARGEST_WHOLE, MIN_SIDE, write_file
 from .errors import CourseError
-from .images import decode_image, printable
+from .images import decode_image, jpeg_quality, printable
+from .verdicts import (
+    HEAVY_JPEG,
+    Result,
+    calibration_text,
+    error_rates_text,
+    heavy_quality,
+    notes_on,
+    percent,
+    results_csv,
+    results_json,
+    verdict_text,
+)
+from .widgets_cards import (
+    MAP_WARNING,
+    STYLE,
+    error_card,
+    export_links,
+    history_table,
+    map_pair,
+    picture_card,
+    probability_bar,
+    progress_bar,
+    thumbnail,
+)
+from .widgets_drop import drop_zone
+
+__all__ = [
+    "Result", "Upload", "Uploader", "find_checkpoints", "judge", "model_note", "percent", "picture_card",
+    "pretend_upload", "probability_bar", "read_uploads", "shown_name", "take_uploads", "thumbnail",
+    "verdict_text",
+]  # fmt: skip
 
 MAX_BYTES = 64_000_000  # the largest file that is looked at
 MAX_CARDS = 24  # cards with a thumbnail on the page; older results stay in the history table
 MAX_HISTORY = 1_000  # rows that `Uploader.history` remembers
-MAX_HISTORY_ROWS = 100  # rows of it that the page draws
 MAX_KEPT_BYTES = 128_000_000  # encoded pictures kept in memory so that another model can judge them
-THUMBNAIL_SIDE = 112  # pixels
-SMALL_SIDE = 64  # a picture with a side below this has little evidence left
+MAX_MAPS = 3  # heat maps of one picture
+LARGEST_MAP = 512  # a map is drawn of the middle of this size where a model judges whole pictures
 # Naming formats (rather than image/*) makes phones convert their own HEIC pictures to JPEG on the way.
 ACCEPT = ".jpg,.jpeg,.png,.webp,.gif,.bmp,.tif,.tiff"
 PREFERRED = ("faces", "studio")  # the order in which checkpoints are offered: photographs first
-
-# Blue and vermillion of Okabe and Ito's palette: told apart by colour-blind readers, and never the only cue.
-REAL_COLOUR, FAKE_COLOUR = "#0072B2", "#D55E00"
-REAL_SYMBOL, FAKE_SYMBOL, ERROR_SYMBOL = "●", "◆", "✕"
-
-STYLE = """<style>
-.course-uploader { max-width: 760px; padding: 4px 8px 8px; overflow: visible; }
-.course-uploader .widget-html-content { color: var(--jp-ui-font-color1, inherit); line-height: 1.4; }
-.course-uploader .cu-title { font-size: 1.35em; font-weight: 600; line-height: 1.3; }
-.course-uploader .cu-lead, .course-uploader .cu-small { opacity: .85; font-size: .92em; }
-.course-uploader .cu-card { display: flex; gap: 14px; padding: 10px 12px; border-radius: 6px;
-  border: 1px solid rgba(128,128,128,.45); border-left: 6px solid rgba(128,128,128,.9); }
-.course-uploader .cu-card.cu-fake { border-left-color: FAKE; border-left-style: double; }
-.course-uploader .cu-card.cu-real { border-left-color: REAL; }
-.course-uploader .cu-card.cu-error { border-left-style: dashed; }
-.course-uploader .cu-picture { flex: none; width: SIDEpx; text-align: center; }
-.course-uploader .cu-picture img { border-radius: 4px; margin: 0; max-width: 100%; height: auto; }
-.course-uploader .cu-blank { font-size: 28px; line-height: 64px; border-radius: 4px;
-  background: rgba(128,128,128,.18); }
-.course-uploader .cu-body { flex: 1; min-width: 0; }
-.course-uploader .cu-name { font-weight: 600; overflow-wrap: anywhere; }
-.course-uploader .cu-verdict { font-size: 1.45em; font-weight: 700; line-height: 1.35; }
-.course-uploader .cu-bar { position: relative; height: 14px; margin: 4px 0 0; border-radius: 3px;
-  background: rgba(128,128,128,.28); }
-.course-uploader .cu-fill { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px; }
-.course-uploader .cu-fill.cu-striped {
-  background-image: repeating-linear-gradient(45deg, rgba(255,255,255,.45) 0 4px, transparent 4px 9px); }
-.course-uploader .cu-mark { position: absolute; top: -4px; bottom: -4px; width: 0;
-  border-left: 3px solid var(--jp-ui-font-color0, #111); }
-.course-uploader .cu-scale { position: relative; height: 1.4em; font-size: .85em; }
-.course-uploader .cu-scale span { position: absolute; white-space: nowrap; }
-.course-uploader .cu-history { border-collapse: collapse; font-size: .92em; margin: 4px 0; }
-.course-uploader .cu-history th, .course-uploader .cu-history td { text-align: left; vertical-align: top;
-  padding: 2px 14px 2px 0; border-bottom: 1px solid rgba(128,128,128,.3); overflow-wrap: anywhere; }
-.course-uploader summary { cursor: pointer; }
-.course-uploader button:focus-visible, .course-uploader select:focus-visible,
-.course-uploader summary:focus-visible { outline: 3px solid REAL; outline-offset: 1px; }
-</style>""".replace("FAKE", FAKE_COLOUR).replace("REAL", REAL_COLOUR).replace("SIDE", str(THUMBNAIL_SIDE))
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -185,173 +178,122 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------------------
-# From a probability to words and HTML
-
-
-def percent(probability: float) -> str:
-    """A probability in [0, 1] as ``"98.8 %"``; never "100.0 %" nor "0.0 %", for no detector is that sure."""
-    if probability >= 0.9995:
-        return "> 99.9 %"
-    if probability < 0.0005:
-        return "< 0.1 %"
-    return f"{100 * probability:.1f} %"
-
-
-def verdict_text(p_fake: float, threshold: float = 0.5) -> str:
-    """The verdict and the probability *of that verdict*: ``"FAKE 98.8 %"`` or ``"REAL 97.1 %"``.
-
-    A picture is called fake when P(fake) ≥ `threshold`; the number is P(fake) for FAKE, 1 − P(fake) for REAL.
-    Raises ValueError unless both lie in [0, 1].
-    """
-    for label, number in (("P(fake)", p_fake), ("the threshold", threshold)):
-        if not 0 <= number <= 1:  # refuses NaN too
-            raise ValueError(f"{label} must lie between 0 and 1, not {number}")
-    return f"FAKE {percent(p_fake)}" if p_fake >= threshold else f"REAL {percent(1 - p_fake)}"
-
-
-def probability_bar(p_fake: float, threshold: float = 0.5) -> str:
-    """HTML of a bar from 0 to 1 filled up to P(fake); a line, a triangle and a number mark the threshold."""
-    fake = p_fake >= threshold
-    colour = FAKE_COLOUR if fake else REAL_COLOUR
-    stripes = " cu-striped" if fake else ""  # so the bar reads without colour too
-    side = "at or above" if fake else "below"
-    words = f"P(fake) {percent(p_fake)}, {side} the threshold of {100 * threshold:.0f} %"
-    at = min(max(100 * threshold, 24), 76)  # keeps the middle label clear of the labels at both ends
-    return (
-        f'<div class="cu-bar" role="img" aria-label="{html.escape(words)}">'
-        f'<div class="cu-fill{stripes}" style="width:{100 * p_fake:.1f}%;background-color:{colour}"></div>'
-        f'<div class="cu-mark" style="left:calc({100 * threshold:.1f}% - 1px)"></div></div>'
-        f'<div class="cu-scale" aria-hidden="true"><span style="left:0">real 0 %</span>'
-        f'<span style="left:{at:.1f}%;transform:translateX(-50%)">▲ threshold {100 * threshold:.0f} %</span>'
-        f'<span style="right:0">100 % fake</span></div>'
-    )
-
-
-def thumbnail(image: Image.Image, alt: str, side: int = THUMBNAIL_SIDE) -> str:
-    """HTML ``<img>`` with a small JPEG copy of an RGB picture, and the text `alt` for who cannot see it.
-
-    The copy is made from decoded pixels: nothing else of the file, such as where it was taken, comes along.
-    """
-    scale = min(1.0, side / max(image.size))
-    size = tuple(max(1, round(length * scale)) for length in image.size)
-    small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    size_text = f'width="{size[0]}" height="{size[1]}"'
-    return f'<img alt="{html.escape(alt)}" {size_text} src="data:image/jpeg;base64,{data}">'
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the page says about one file: `p_fake`, or None and in `error` one sentence that says why not."""
-
-    name: str
-    model: str
-    p_fake: float | None = None
-    threshold: float = 0.5
-    width: int = 0
-    height: int = 0
-    seconds: float = 0.0
-    note: str = ""
-    error: str = ""
-
-    @property
-    def label(self) -> str:
-        """``"fake"``, ``"real"`` or ``"error"``."""
-        if self.p_fake is None:
-            return "error"
-        return "fake" if self.p_fake >= self.threshold else "real"
-
-    @property
-    def verdict(self) -> str:
-        """``"FAKE 98.8 %"``, ``"REAL 97.1 %"`` or ``"not judged"``."""
-        return "not judged" if self.p_fake is None else verdict_text(self.p_fake, self.threshold)
-
-
-def picture_card(result: Result, image: Image.Image | None) -> str:
-    """HTML of a judged picture: thumbnail (none if `image` is None), name, verdict, bar, small print."""
-    name, verdict = html.escape(result.name), html.escape(result.verdict)
-    symbol = FAKE_SYMBOL if result.label == "fake" else REAL_SYMBOL
-    blank = f'<div class="cu-blank" aria-hidden="true">{symbol}</div>'
-    picture = blank if image is None else thumbnail(image, f"Small copy of the picture {result.name}")
-    size = f"{result.width} × {result.height} pixels"
-    facts = f"P(fake) {percent(result.p_fake)} · model {result.model} · {size} · {result.seconds:.2f} s"
-    note = f'<div class="cu-small cu-note">Note: {html.escape(result.note)}</div>' if result.note else ""
-    return (
-        f'<div class="cu-card cu-{result.label}" role="group" aria-label="{name}: {verdict}">'
-        f'<div class="cu-picture">{picture}</div>'
-        f'<div class="cu-body"><div class="cu-name"><bdi>{name}</bdi></div>'
-        f'<div class="cu-verdict"><span aria-hidden="true">{symbol}</span> '
-        f'<span class="cu-verdict-text">{verdict}</span></div>'
-        f"{probability_bar(result.p_fake, result.threshold)}"
-        f'<div class="cu-small">{html.escape(facts)}</div>{note}</div></div>'
-    )
-
-
-def error_card(result: Result) -> str:
-    """HTML of a file that could not be judged: its name and one sentence."""
-    name, why = html.escape(result.name), html.escape(result.error.rstrip("."))
-    return (
-        f'<div class="cu-card cu-error" role="group" aria-label="{name}: not judged">'
-        f'<div class="cu-picture"><div class="cu-blank" aria-hidden="true">{ERROR_SYMBOL}</div></div>'
-        f'<div class="cu-body"><div class="cu-name"><bdi>{name}</bdi></div>'
-        f'<div class="cu-error-text">Not judged: {why}.</div></div></div>'
-    )
-
-
-def history_table(results: Sequence[Result], shown: int = MAX_HISTORY_ROWS) -> str:
-    """HTML of the results so far, the newest first, under a heading that counts them and folds them away."""
-    if not results:
-        return ""
-    rows = []
-    for number in range(len(results), max(0, len(results) - shown), -1):
-        r = results[number - 1]
-        p_fake = "–" if r.p_fake is None else percent(r.p_fake)
-        cells = [str(number), r.name, r.verdict, p_fake, r.model]
-        rows.append("<tr>" + "".join(f"<td><bdi>{html.escape(cell)}</bdi></td>" for cell in cells) + "</tr>")
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("No.", "File", "Verdict", "P(fake)", "Model"))
-    rest = f"<div>The newest {shown} of {len(results)}.</div>" if len(results) > shown else ""
-    return (
-        f"<details open><summary>History ({len(results)})</summary><table class='cu-history'>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{rest}</details>"
-    )
-
-
-# ------------------------------------------------------------------------------------------------------------
 # Judging one file
+
+NO_FACE = (
+    "no face seen from the front was found in it. The model knows nothing but faces; the whole picture was "
+    "judged."
+)
+
+
+@dataclass
+class Judged:
+    """What came out of one file: the whole picture's result, then one for each face judged by itself.
+
+    picture: as decoded, upright RGB; None if that failed.
+    """
+
+    results: list[Result]
+    picture: Image.Image | None = None
+
+    @property
+    def shown(self) -> list[Result]:
+        """The results that the page shows first: the faces', or the whole picture's if there are none."""
+        return self.results[1:] or self.results
 
 
 def judge(
-    upload: Upload, detector: Callable[[list[Image.Image]], Any], model: str
-) -> tuple[Result, Image.Image | None]:
+    upload: Upload,
+    detector: Callable[[list[Image.Image]], Any],
+    model: str,
+    find: Callable[[Image.Image], list[faces.Box]] | None = None,
+) -> Judged:
     """Decode one upload and ask `detector` about it. Never raises: what goes wrong becomes a sentence.
 
-    Returns the result and the decoded RGB picture (None if it could not be decoded).
+    find: finds the boxes of faces in a picture; None looks for none. Where a picture holds more than one
+    face, or much more than a face, the square around each face is judged too.
     """
     started = time.perf_counter()
     name = shown_name(upload.name, 100)
+    common = dict(name=name, model=model, time=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     if upload.problem:
-        return Result(name, model, error=upload.problem), None
-    image = None
+        return Judged([Result(**common, error=upload.problem)])
+    picture = None
     try:
-        image = decode_image(upload.content, max_bytes=MAX_BYTES, min_side=MIN_SIDE, name=name)
-        p_fake = float(detector([image])[0])
-        if not 0 <= p_fake <= 1:  # refuses NaN too
-            raise ValueError(f"its answer was {p_fake}, which is no probability")
+        picture = decode_image(upload.content, max_bytes=MAX_BYTES, min_side=MIN_SIDE, name=name)
+        boxes = find(picture) if find else []
+        squares = faces.squares_to_judge(boxes, picture.size, MIN_SIDE)
+        scores = [float(p) for p in detector([picture, *(picture.crop(square) for square in squares)])]
+        for p_fake in scores:
+            if not 0 <= p_fake <= 1:  # refuses NaN too
+                raise ValueError(f"its answer was {p_fake}, which is no probability")
     except CourseError as error:  # one sentence already; the card has the name above it
-        return Result(name, model, error=str(error).removeprefix(f"{printable(name)}: ")), image
+        return Judged([Result(**common, error=str(error).removeprefix(f"{printable(name)}: "))], picture)
     except Exception as error:  # a page has no place for a traceback, and a bad file must not stop the others
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return Result(name, model, error=f"the model {model} failed ({reason}); try another model."), image
-    threshold = float(getattr(detector, "threshold", 0.5))
-    notes = []
-    if min(image.size) < SMALL_SIDE:
-        notes.append(f"a side shorter than {SMALL_SIDE} pixels leaves little evidence.")
-    if (p_fake >= threshold) != (p_fake >= 0.5):
-        notes.append(f"the number is below 50 % because this model's threshold is {100 * threshold:.0f} %.")
+        sentence = f"the model {model} failed ({reason}); try another model."
+        return Judged([Result(**common, error=sentence)], picture)
+
+    common |= {
+        "threshold": float(getattr(detector, "threshold", 0.5)),
+        "quality": jpeg_quality(upload.content),
+    }
+    results = []
+    for number, (p_fake, box) in enumerate(zip(scores, [None, *squares], strict=True)):
+        size = picture.size if box is None else (box[2] - box[0], box[3] - box[1])
+        quality = common["quality"] if box is None else None  # one note on it is enough
+        notes = notes_on(size, quality, **knowledge_of(detector))
+        if box is None and find and not boxes:
+            notes.append(NO_FACE)
+        if box is None and squares and len(squares) < len(boxes):
+            notes.append(f"{len(boxes)} faces were found; the {len(squares)} largest are judged.")
+        if (p_fake >= common["threshold"]) != (p_fake >= 0.5):
+            at = f"{100 * common['threshold']:.0f} %"
+            notes.append(f"the number is below 50 % because this model's threshold is {at}.")
+        part = "" if box is None else f"face {number} of {len(squares)}"
+        results.append(
+            Result(
+                **common,
+                p_fake=p_fake,
+                width=size[0],
+                height=size[1],
+                note=" ".join(notes),
+                part=part,
+                box=box,
+            )
+        )
     seconds = time.perf_counter() - started
-    return Result(name, model, p_fake, threshold, *image.size, seconds, " ".join(notes)), image
+    return Judged([replace(result, seconds=seconds) for result in results], picture)
+
+
+def knowledge_of(detector: Any) -> dict[str, Any]:
+    """What `notes_on` needs to know of a detector; a plain function has neither."""
+    preparation = getattr(detector, "preprocessing", None)
+    whole = preparation is not None and preparation.side is None and not preparation.crop
+    config = getattr(detector, "config", None) or {}
+    return {
+        "heavy": heavy_quality(config) if config else HEAVY_JPEG,
+        "largest": LARGEST_WHOLE if whole else None,
+    }
+
+
+def heat_map(detector: Any, picture: Image.Image) -> tuple[Image.Image, np.ndarray]:
+    """(what was looked at, its Grad-CAM map, float H × W, positive for fake) of one picture.
+
+    Where a detector judges whole pictures, the map is of their middle `LARGEST_MAP` pixels at most: the time
+    and the memory of a map grow with the area. Raises ModelInputError for a detector that has no such map.
+    """
+    import torch
+
+    from .explain import grad_cam, parts_of
+
+    parts_of(detector)
+    if knowledge_of(detector)["largest"]:
+        width, height = (min(side, LARGEST_MAP) for side in picture.size)
+        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        picture = picture.crop((left, top, left + width, top + height))
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return picture, grad_cam(detector, pixels, relu=False).numpy()
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -432,7 +374,9 @@ def model_note(name: str, detector: Any) -> str:
     seen = card_section(card, "What it saw") or "unknown: no card says what it was trained on."
     not_for = card_section(card, "What it must not be used for") or "decisions about anything or anybody."
     score = score_text(config.get("metrics") or {})
-    facts = [("It has seen", seen), ("Its score", score), ("Not for", not_for)]
+    rates = error_rates_text(config, float(getattr(detector, "threshold", 0.5)))
+    rates += " " + calibration_text(float(getattr(detector, "temperature", 1.0)))
+    facts = [("It has seen", seen), ("Its score", score), ("Its errors", rates), ("Not for", not_for)]
     short = [(head, textwrap.shorten(text, 420, placeholder=" …")) for head, text in facts]
     lines = "".join(f"<div><i>{head}:</i> {html.escape(text)}</div>" for head, text in short)
     return f'<div class="cu-model-note"><b>About the model {html.escape(name)}</b>{lines}</div>'
@@ -442,23 +386,71 @@ def model_note(name: str, detector: Any) -> str:
 # The page
 
 
+class Card(ipw.VBox):
+    """One picture on the page: its HTML, a button for its heat map, and the map when it was asked for.
+
+    upload: its file, as long as the page keeps it; without it there is no map and no second opinion.
+    """
+
+    def __init__(self, judged: Judged, upload: Upload | None, text: str, with_map: bool, toggled: Any):
+        self.results, self.upload = judged.results, upload
+        self.html, self.map = ipw.HTML(text), ipw.HTML()
+        self.map_button = ipw.ToggleButton(description="Heat map")
+        self.map_button.tooltip = (
+            "Show or hide where this model's verdict comes from; it takes a second or two"
+        )
+        self.map.add_class("cu-map")
+        self.map_button.add_class("cu-map-button")
+        parts = (
+            [self.html, self.map_button, self.map] if with_map and judged.picture is not None else [self.html]
+        )
+        super().__init__(parts)
+        self.map_button.observe(lambda change: toggled(self, change["new"]), names="value")
+
+    def redraw(self, judged: Judged, text: str) -> None:
+        """Another verdict on the same picture; the map of the old one goes."""
+        self.results, self.html.value = judged.results, text
+        self.map_button.value = False
+
+    def forget(self) -> None:
+        """Let the file go: no map from now on."""
+        self.upload = None
+        self.map_button.disabled = True
+
+    def close_all(self) -> None:
+        """Close it and its parts, so that neither the kernel nor the browser keeps them."""
+        for part in (self.html, self.map_button, self.map, self):
+            part.close()
+
+
 class Uploader(ipw.VBox):
-    """A page for judging pictures: choose a model, choose files, read the verdicts.
+    """A page for judging pictures: choose a model; choose, drop or paste files; read the verdicts.
 
     checkpoints: names of checkpoints, folders, or ready detectors; None offers every checkpoint of the course
         that loads. A damaged one is left out, and the page says why.
-    thumbnails: False draws no small copies: for a place that saves what the page shows, as Colab does.
+    thumbnails: whether small copies and heat maps are drawn. None draws them except in Colab, which saves
+        what a page shows together with the notebook.
+    find: a function from an RGB picture to the boxes of its faces; None takes `find_faces` if the extra
+        `faces` is installed; False looks for none.
 
-    `history` is a list of `Result`, oldest first. ``add(files)`` judges files without a browser. The pictures
-    on the page stay in the memory of this kernel (at most 128 MB of files, until Clear is pressed), so that
-    choosing another model judges them again.
+    `history` is a list of `Result`, oldest first. ``add(files)`` judges files without a browser,
+    ``save(path)`` writes the history. The pictures on the page stay in the memory of this kernel (at most
+    128 MB of files, until Clear is pressed), so that choosing another model judges them again.
     """
 
-    def __init__(self, checkpoints: Iterable[Any] | None = None, *, thumbnails: bool = True):
+    def __init__(
+        self,
+        checkpoints: Iterable[Any] | None = None,
+        *,
+        thumbnails: bool | None = None,
+        find: Callable[[Image.Image], list[faces.Box]] | bool | None = None,
+    ):
         self.detectors, self.problems = load_detectors(checkpoints)
-        self.thumbnails = thumbnails
+        self.thumbnails = not colab.in_colab() if thumbnails is None else thumbnails
+        if find is None or find is True:
+            find = faces.find_faces if faces.finder_is_there() else False
+        self.find = find or None
         self.history: list[Result] = []
-        self._shown: list[tuple[ipw.HTML, Upload | None]] = []  # cards, newest first, each with its file
 
         self.files = ipw.FileUpload(accept=ACCEPT, multiple=True, description="Choose pictures")
         self.files.layout.width = "190px"
@@ -469,6 +461,8 @@ class Uploader(ipw.VBox):
         self.colab_button = ipw.Button(description="Upload through Colab")
         self.colab_button.tooltip = "For large files that the first button does not take"
         self.head, self.note, self.status, self.table = ipw.HTML(), ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self.progress, self.export = ipw.HTML(), ipw.HTML()
+        self.drop = drop_zone("course-uploader", "cu-files")
         self.cards = ipw.VBox([])
         buttons = [self.files, self.chooser, self.clear_button]
         hint = "If nothing happens, the files are too large for the connection: choose fewer at once."
@@ -479,18 +473,29 @@ class Uploader(ipw.VBox):
                 "button: take the second one, or call this page's upload() in a cell of its own."
             )
         controls = ipw.HBox(buttons, layout=ipw.Layout(flex_flow="row wrap", align_items="center"))
-        super().__init__([self.head, controls, self.note, self.status, self.cards, self.table])
+        super().__init__(
+            [self.head, controls, self.drop, self.note, self.status, self.progress]
+            + [self.cards, self.table, self.export]
+        )
 
         # Names to find the parts by, in a test or in a style sheet.
         self.add_class("course-uploader")
         for part in ("files", "chooser", "clear_button", "colab_button", "note", "status", "cards", "table"):
             getattr(self, part).add_class(f"cu-{part.removesuffix('_button')}")
+        self.export.add_class("cu-export")
 
+        looked_for = (
+            "Faces are looked for: where a picture holds several faces, or much more than a face, the square "
+            "around each face is judged too."
+            if self.find
+            else f"Faces are not looked for (that needs the optional extra: {faces.INSTALL}): the whole "
+            "picture is judged, so cut it to the face first."
+        )
         self.head.value = (
             f'{STYLE}<div class="cu-title" role="heading" aria-level="2">Real or fake?</div>'
             '<div class="cu-lead">Choose one or more pictures of faces: JPEG, PNG, WebP, GIF, BMP or TIFF, '
             "up to 64 MB each. They go to the computer on which this notebook runs, and to no other. "
-            f"{hint}</div>"
+            f'{hint} <span class="cu-faces">{html.escape(looked_for)}</span></div>'
         )
         self.files.observe(self._on_files, names="value")
         self.chooser.observe(self._on_model, names="value")
@@ -507,10 +512,14 @@ class Uploader(ipw.VBox):
     # What a visitor, or a cell, does
 
     def add(self, files: Any) -> list[Result]:
-        """Judge files and show them: a path, a list of paths or of `Upload`, or a dict ``{name: bytes}``."""
+        """Judge files and show them: a path, a list of paths or of `Upload`, or a dict ``{name: bytes}``.
+
+        Paths are opened one after the other, so that any number of them needs the memory of one. Returns the
+        results in order: for each file the whole picture's, then those of its faces.
+        """
         if isinstance(files, Mapping):
-            return self._judge_new(read_uploads(files))
-        return self._judge_new([read_file(f) for f in ([files] if isinstance(files, (str, Path)) else files)])
+            files = read_uploads(files)
+        return self._judge_new([files] if isinstance(files, (str, Path)) else list(files))
 
     def upload(self) -> list[Result]:
         """Ask for files with Colab's own dialogue, which takes large ones too, and judge them.
@@ -519,11 +528,26 @@ class Uploader(ipw.VBox):
         """
         return self.add(colab.choose_files())
 
+    def save(self, path: str | Path) -> Path:
+        """Write the history to a file that ends in .csv or .json, all or nothing; returns its path.
+
+        Raises CourseError for another ending, and where the file cannot be written.
+        """
+        path = Path(path)
+        kinds = {".csv": lambda: results_csv(self.history).encode("utf-8-sig"),
+                 ".json": lambda: results_json(self.history).encode()}  # fmt: skip
+        if path.suffix.lower() not in kinds:
+            raise CourseError(
+                f"{path.name}: the history is saved as .csv or .json; choose one of these endings"
+            )
+        write_file(path, kinds[path.suffix.lower()]())
+        return path
+
     def clear(self) -> None:
         """Forget every picture and every result."""
         self.history = []
         self._show([])
-        self.table.value = ""
+        self.table.value = self.export.value = ""
         self._say("Cleared. No picture yet.")
 
     def _on_files(self, _change: Any) -> None:
@@ -544,73 +568,143 @@ class Uploader(ipw.VBox):
             reason = f"{type(error).__name__}: {error}"
             self._say(f"Colab's upload did not work ({reason}); try the first button.", alert=True)
 
+    def _on_map(self, card: Card, on: bool) -> None:
+        """Draw a card's heat maps when its button is pressed, take them away when it is pressed again."""
+        card.map_button.description = "Hide the heat map" if on else "Heat map"
+        card.map.value = ""
+        if on and card.upload is not None:
+            card.map.value = '<div role="status">Drawing the heat map …</div>'
+            card.map.value = self._maps(card)
+
     # What the page does
 
-    def _judge_new(self, uploads: Sequence[Upload]) -> list[Result]:
-        """Judge files, put their cards on top of the page, and return the results."""
-        names = distinct([shown_name(upload.name) for upload in uploads])
-        uploads = [replace(upload, name=name) for upload, name in zip(uploads, names, strict=True)]
-        results, cards = [], []
-        for result, image, upload in self._judged(uploads):
-            results.append(result)
+    def _judge_new(self, sources: list[Any]) -> list[Result]:
+        """Judge uploads and paths, put their cards on top of the page, and return the results.
+
+        The list is emptied on the way: a file's bytes are let go as soon as nothing on the page needs them.
+        """
+        names = distinct([shown_name(s.name if isinstance(s, Upload) else Path(s).name) for s in sources])
+        results, cards, kept, files = [], [], 0, 0
+        sources.reverse()
+
+        def uploads() -> Iterator[Upload]:
+            for name in names:
+                yield replace(read_file(sources.pop()), name=name)
+
+        for judged, upload in self._judged(uploads(), len(names)):
+            files += 1
+            results += judged.results
             if len(cards) < MAX_CARDS:
-                cards.append((ipw.HTML(self._card(result, image)), upload if image is not None else None))
+                kept += len(upload.content)
+                keep = upload if judged.picture is not None and kept <= MAX_KEPT_BYTES else None
+                cards.append(self._new_card(judged, keep))
         if results:
-            self._show(cards + self._shown)
-            self._report(results)
+            self._show(cards + list(self.cards.children))
+            self._report(results, files, len(names))
         return results
 
     def _judge_again(self) -> None:
         """Judge the pictures on the page with the model that was just chosen, each in its own card."""
-        cards = [(card, upload) for card, upload in self._shown if upload is not None]
+        cards = [card for card in self.cards.children if card.upload is not None]
         results = []
-        for (card, _), (result, image, _) in zip(cards, self._judged([u for _, u in cards]), strict=False):
-            results.append(result)
-            card.value = self._card(result, image)
+        for card, (judged, _) in zip(
+            cards, self._judged((c.upload for c in cards), len(cards)), strict=False
+        ):
+            results += judged.results
+            card.redraw(judged, self._text(judged))
         if results:
-            self._report(results)
+            self._report(results, len(cards), len(cards))
 
-    def _judged(self, uploads: Sequence[Upload]):
-        """Yield ``(result, picture or None, upload)`` one by one: only one picture is in memory at a time."""
+    def _judged(self, uploads: Iterable[Upload], total: int) -> Iterator[tuple[Judged, Upload]]:
+        """Yield (what came out, upload) one by one: only one picture is in memory at a time.
+
+        Stopping the kernel (the square in the toolbar) ends it; what is judged by then stays.
+        """
         model = self.chooser.value
         if model not in self.detectors:
             self._say("There is no model to judge with. " + " ".join(self.problems), alert=True)
             return
-        for number, upload in enumerate(uploads, 1):
-            if len(uploads) > 1:
-                self._say(f"Judging file {number} of {len(uploads)} …")
-            yield *judge(upload, self.detectors[model], model), upload
+        try:
+            for number, upload in enumerate(uploads, 1):
+                if total > 1:
+                    self.progress.value = progress_bar(number - 1, total)
+                    if number == 1:  # once: a screen reader would read out every change
+                        self._say(f"Judging {total} files …")
+                yield judge(upload, self.detectors[model], model, self.find), upload
+        except KeyboardInterrupt:
+            pass  # `_report` says how many of how many were judged
+        finally:
+            self.progress.value = ""
 
-    def _card(self, result: Result, image: Image.Image | None) -> str:
-        if result.p_fake is None:
-            return error_card(result)
-        return picture_card(result, image if self.thumbnails else None)
+    def _text(self, judged: Judged) -> str:
+        """The HTML of a card."""
+        whole = judged.results[0]
+        if whole.p_fake is None:
+            return error_card(whole)
+        config = getattr(self.detectors.get(whole.model), "config", None)
+        return picture_card(judged.results, judged.picture if self.thumbnails else None, config)
 
-    def _show(self, cards: list[tuple[ipw.HTML, Upload | None]]) -> None:
+    def _new_card(self, judged: Judged, upload: Upload | None) -> Card:
+        with_map = self.thumbnails and hasattr(self.detectors.get(judged.results[0].model), "preprocessing")
+        return Card(judged, upload, self._text(judged), with_map, self._on_map)
+
+    def _maps(self, card: Card) -> str:
+        """HTML of the heat maps of what a card shows, and the sentence on what they are worth."""
+        whole, *parts = card.results
+        detector, pairs = self.detectors.get(whole.model), []
+        try:
+            picture = decode_image(card.upload.content, max_bytes=MAX_BYTES, name=whole.name)
+            for part in (parts or [whole])[:MAX_MAPS]:
+                seen, values = heat_map(detector, picture.crop(part.box) if part.box else picture)
+                what = part.part or "the picture"
+                if seen.width * seen.height < part.width * part.height:
+                    what += f", its middle {seen.width} × {seen.height} pixels"
+                pairs.append(map_pair(seen, values, what))
+        except CourseError as error:
+            return f'<div role="status">There is no heat map: {html.escape(str(error))}</div>'
+        except Exception as error:  # a page has no place for a traceback
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            return f'<div role="status">The heat map failed: {html.escape(reason)}</div>'
+        rest = f" Maps of the {MAX_MAPS} largest faces." if len(parts) > MAX_MAPS else ""
+        return f'{"".join(pairs)}<div class="cu-small" role="note">{html.escape(MAP_WARNING + rest)}</div>'
+
+    def _show(self, cards: list[Card]) -> None:
         """Put `cards` on the page; close those beyond the bound, and forget files beyond theirs."""
-        kept, total = [], 0
-        for card, upload in cards[:MAX_CARDS]:
-            total += len(upload.content) if upload else 0
-            kept.append((card, upload if total <= MAX_KEPT_BYTES else None))
-        self.cards.children = [card for card, _ in kept]
-        staying = {id(card) for card, _ in kept}
-        for card, _ in self._shown:
-            if id(card) not in staying:
-                card.close()
-        self._shown = kept
+        kept, total = cards[:MAX_CARDS], 0
+        for card in kept:
+            total += len(card.upload.content) if card.upload else 0
+            if card.upload and total > MAX_KEPT_BYTES:
+                card.forget()
+        before = list(self.cards.children)
+        self.cards.children = kept
+        for card in before:
+            if card not in kept:
+                card.close_all()
 
-    def _report(self, results: list[Result]) -> None:
+    def _report(self, results: list[Result], files: int, total: int) -> None:
         """Add results to the history and say in one line what came out."""
         self.history = (self.history + results)[-MAX_HISTORY:]
         self.table.value = history_table(self.history)
-        counts = {label: sum(r.label == label for r in results) for label in ("fake", "real", "error")}
+        self.export.value = export_links(self.history)
+        parts = sum(bool(r.part) for r in results)
+        # A whole picture's verdict counts only where no face of it was judged by itself.
+        heads = [r for r, after in zip(results, [*results[1:], None], strict=True)
+                 if r.part or after is None or not after.part]  # fmt: skip
+        counts = {label: sum(r.label == label for r in heads) for label in ("fake", "real", "error")}
         text = f"{counts['fake']} called fake, {counts['real']} called real"
         if counts["error"]:
             text += f", {counts['error']} not judged"
-        if len(results) > MAX_CARDS:
+        if files > MAX_CARDS:
             text += f". Cards for the first {MAX_CARDS}; all are in the history"
-        files = "1 file" if len(results) == 1 else f"{len(results)} files"
-        self._say(f"{files} judged by the model {self.chooser.value}: {text}.")
+        if files < total:
+            text += f". Stopped: {total - files} of {total} files were not looked at"
+        words = "1 file" if files == 1 else f"{files} files"
+        faces_too = (
+            f" ({parts} face{'s' * (parts > 1)} by {'themselves' if parts > 1 else 'itself'})"
+            if parts
+            else ""
+        )
+        self._say(f"{words} judged by the model {self.chooser.value}{faces_too}: {text}.")
 
     def _describe_model(self) -> None:
         name = self.chooser.value

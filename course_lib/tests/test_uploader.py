@@ -80,12 +80,15 @@ def upload(page: Uploader, *pairs) -> None:
 
 
 def cards(page: Uploader) -> list[str]:
-    return [card.value for card in page.cards.children]
+    return [card.html.value for card in page.cards.children]
 
 
 def everything(page: Uploader) -> str:
     """All HTML of the page."""
-    return "".join(w.value for w in [page.head, page.note, page.status, page.table, *page.cards.children])
+    parts = [page.head, page.note, page.status, page.table, page.export]
+    for card in page.cards.children:
+        parts += [card.html, card.map]
+    return "".join(w.value for w in parts)
 
 
 # --- reading uploads
@@ -317,7 +320,7 @@ def test_clear_forgets_everything():
     page = Uploader([RedDetector()])
     upload(page, ("a.jpg", picture_bytes()))
     page.clear_button.click()
-    assert page.history == [] and page.cards.children == () and page.table.value == "" and page._shown == []
+    assert page.history == [] and page.cards.children == () and page.table.value == "" and page.export.value == ""
     assert "No picture yet" in page.status.value
 
 
@@ -329,7 +332,7 @@ def test_the_page_stays_bounded(monkeypatch):
     page.add([Upload(f"{i}.jpg", picture_bytes()) for i in range(5)])
     assert [r.name for r in page.history] == [f"{i}.jpg" for i in range(5)]
     assert len(page.cards.children) == 3 and "Cards for the first 3" in page.status.value
-    assert [file is not None for _, file in page._shown] == [True, True, False]
+    assert [card.upload is not None for card in page.cards.children] == [True, True, False]
     old = page.cards.children[-1]
     page.add([Upload(f"new {i}.jpg", picture_bytes()) for i in range(5)])
     assert len(page.history) == 8 and "new 0.jpg" in cards(page)[0]
