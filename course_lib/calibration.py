@@ -115,7 +115,8 @@ def fit_temperature(y: Any, logits: Any) -> float:
     if (z * (2 * y - 1) >= 0).all():
         raise DataError(
             f"All {len(y)} validation images are on the right side of 0.5, so no temperature is best: the "
-            "lower the better the fit, without end; keep 1, or fit it on harder images."
+            "lower the better the fit, without end; keep the one you have (1 if none), or fit it on harder "
+            "images."
         )
 
     def slope(sharpness: float) -> float:  # of the summed cross-entropy, in sharpness = 1 / T

@@ -185,7 +185,7 @@ def report(
         try:
             temperature, temperature_from = fit_temperature(y_valid, z_valid), "fitted on validation"
         except DataError as error:
-            notes.append(f"The temperature stays {temperature:g}: {error}")
+            notes.append(f"The temperature stays {temperature:.3g}: {error}")
         threshold = choose_threshold(y_valid, to_probability(z_valid, temperature))
         threshold_from = "chosen on validation"
     raw = to_probability(logits, judge.temperature)

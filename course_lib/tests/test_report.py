@@ -12,6 +12,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from torch import nn  # noqa: E402
 from toys import ToySet, toy  # noqa: E402
 
 from course_lib import (  # noqa: E402
@@ -190,6 +191,39 @@ def test_detectors_in_every_form(tmp_path):
 
 def test_a_baseline_of_the_same_name_is_told_apart():
     assert report(scores, SETS, baseline=scores, n_bootstrap=5).numbers["baseline"]["name"] != "scores"
+
+
+class Bright(nn.Module):
+    """A detector to whom bright images are fakes; the parameter only says where it lives."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.factor * x.mean((1, 2, 3))
+
+
+class DarkOrBright:
+    """Twenty images, the bright ones fake."""
+
+    labels, name = np.arange(20) % 2, "dark or bright"
+
+    def __len__(self):
+        return 20
+
+    def uint8(self, i):
+        return torch.full((3, 32, 32), 200 if i % 2 else 60, dtype=torch.uint8)
+
+
+def test_where_no_temperature_fits_the_detector_keeps_its_own():
+    easy = DarkOrBright()
+    detector = Detector(Bright(), temperature=0.789, device="cpu")
+    found = report(detector, SimpleNamespace(valid=easy, test=easy, name="easy"), n_bootstrap=5)
+    assert found.numbers["temperature"] == 0.789
+    assert found.numbers["temperature_from"] == "the detector's own"
+    note = next(note for note in found.notes if "temperature stays" in note)
+    assert note.startswith("The temperature stays 0.789: All 20") and "keep the one you have" in note
 
 
 def test_what_the_numbers_cannot_say():
