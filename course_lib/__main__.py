@@ -119,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--at-once", type=positive, default=32, metavar="N", help="requests; more get 503; default 32"
     )
+    serve.add_argument(
+        "--batch", type=positive, default=32, metavar="N", help="pictures judged together; default 32"
+    )
     serve.add_argument("--max-mb", type=positive, default=20, metavar="N", help="for one picture; default 20")
     serve.add_argument("--timeout", type=positive, default=30, metavar="S", help="seconds; default 30")
     add_detector_options(serve)
@@ -425,6 +428,7 @@ def run_serve(options: argparse.Namespace) -> int:
         request_bytes=max(64, 2 * options.max_mb) * 1_000_000,
         at_once=options.at_once,
         seconds=options.timeout,
+        batch=options.batch,
     )
     with contextlib.redirect_stdout(sys.stderr):
         detector = detector_for(options)

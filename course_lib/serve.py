@@ -53,6 +53,7 @@ class Limits:
     """What one stranger may ask for. Sizes in bytes, `pixels` of one picture, `seconds` for one request.
 
     at_once: requests that may be in work together; the next one is told 503. files: pictures in one request.
+    batch: pictures that the network may be given together.
     """
 
     file_bytes: int = 20_000_000
@@ -61,6 +62,7 @@ class Limits:
     pixels: int = 50_000_000
     at_once: int = 32
     seconds: float = 30.0
+    batch: int = 32
 
 
 # ------------------------------------------------------------------------------------ what goes over the wire
@@ -91,13 +93,50 @@ class Verdicts(BaseModel):
     seconds: Timing
 
 
+class Bad(BaseModel):
+    """One file that could not be judged."""
+
+    name: str = Field(examples=["letter.pdf"])
+    error: str = Field(examples=["letter.pdf: this is a PDF document; export its picture as JPEG or PNG"])
+
+
 class Refused(BaseModel):
     """Why a request got no verdicts, in one sentence; `pictures` names the files it is about."""
 
     error: str = Field(examples=["letter.pdf: this is a PDF document; export its picture as JPEG or PNG"])
-    pictures: list[dict[str, str]] = Field(
-        default=[], examples=[[{"name": "letter.pdf", "error": "letter.pdf: this is a PDF document; …"}]]
+    pictures: list[Bad] = Field(default=[])
+
+
+class Model(BaseModel):
+    """Which detector answers, how it prepares pictures, what it accepts."""
+
+    model: str = Field(description="name and fingerprint", examples=["studio@b9af2f4b9f2c"])
+    threshold: float = Field(ge=0, le=1, description="fake from this P(fake) on", examples=[0.5059])
+    temperature: float = Field(
+        gt=0, description="every logit is divided by it before it becomes a probability", examples=[0.79]
     )
+    class_names: list[str] = Field(examples=[["real", "fake"]])
+    preprocessing: dict[str, int | float | None] = Field(
+        description="what is done to a decoded picture",
+        examples=[{"side": None, "crop": 0, "crops": 1, "mean": 0.5, "std": 0.25}],
+    )
+    formats: list[str] = Field(examples=[list(FORMATS)])
+    min_side: int = Field(description="pixels", examples=[MIN_SIDE])
+    limits: dict[str, int | float] = Field(
+        description="bytes of a file and of a request, files, pixels, requests at once, seconds, batch",
+        examples=[asdict(Limits())],
+    )
+    device: str = Field(examples=["cpu", "cuda"])
+    card: str = Field(description="the model card, Markdown", examples=["# `studio` …"])
+
+
+class Health(BaseModel):
+    """Alive, and how busy."""
+
+    status: str = Field(examples=["ok"])
+    in_work: int = Field(ge=0, description="requests being worked on", examples=[3])
+    at_once: int = Field(ge=1, description="from so many on, 503 is the answer", examples=[32])
+    waiting: int = Field(ge=0, description="pictures that wait for the network", examples=[0])
 
 
 class Refusal(Exception):
@@ -119,14 +158,45 @@ def status_of(error: ImageError) -> int:
     return 415 if isinstance(error, NotAnImageError) else 422
 
 
+# status: (what it means, and a sentence as it comes)
 MEANINGS = {
-    400: "The body is not what its header says.",
-    408: "The upload took too long.",
-    413: "Too many bytes, pixels or files.",
-    415: "The request is no multipart form, or a file is no picture of a known kind.",
-    422: "No file was sent, or a picture is damaged or too small.",
-    503: "Too much to do; try again after the seconds in Retry-After.",
+    400: (
+        "The body is not what its header says.",
+        "the body is not valid multipart/form-data (it ends before its last boundary)",
+    ),
+    408: ("The upload took too long.", "the upload took longer than 30 seconds"),
+    413: (
+        "Too many bytes, pixels or files.",
+        "anna.jpg: the file has 25.0 MB, and at most 20 MB are read; use a smaller copy",
+    ),
+    415: (
+        "The request is no multipart form, or a file is no picture of a known kind.",
+        "anna.jpg: this is not an image; use a JPEG, PNG, WebP, GIF, BMP or TIFF image",
+    ),
+    422: (
+        "No file was sent, or a picture is damaged or too small.",
+        "anna.jpg: the image has 31 × 31 pixels and needs at least 32 × 32; use a larger one",
+    ),
+    500: ("A fault of the service.", "a fault of the service (RuntimeError)"),
+    503: (
+        "Too much to do; try again after the seconds in Retry-After.",
+        "32 requests are in work already; try again in a second",
+    ),
 }
+
+
+def refusals() -> dict[int | str, dict[str, Any]]:
+    """What openapi.json says of every status that is no verdict, each with an example."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    for status, (meaning, sentence) in MEANINGS.items():
+        about = [{"name": "anna.jpg", "error": sentence}] if sentence.startswith("anna.jpg") else []
+        example = {"error": sentence, "pictures": about}
+        answers[status] = {
+            "model": Refused,
+            "description": meaning,
+            "content": {"application/json": {"example": example}},
+        }
+    return answers
 
 
 # ------------------------------------------------------------------------------------------------ the batcher
@@ -252,7 +322,7 @@ async def drain(request: Request, at_most: int, seconds: float = 5.0) -> None:
 def create_app(detector: Detector, limits: Limits | None = None, hosts: list[str] | None = None) -> FastAPI:
     """The service around a detector. hosts: names under which it may be addressed; None: any."""
     limits = limits or Limits()
-    batcher = Batcher(detector)
+    batcher = Batcher(detector, limits.batch)
     decoders = ThreadPoolExecutor(4, "decode")
     busy = 0
 
@@ -324,13 +394,15 @@ def create_app(detector: Detector, limits: Limits | None = None, hosts: list[str
     @app.post(
         "/predict/",
         summary="Judge one or more pictures",
-        responses={s: {"model": Refused, "description": words} for s, words in MEANINGS.items()},
-        openapi_extra={"requestBody": REQUEST_BODY},
+        response_description="Every picture was judged.",
+        responses=refusals(),
+        openapi_extra={"requestBody": request_body(limits)},
     )
     async def predict(request: Request) -> Verdicts:
         """Send pictures as multipart field `file`, once or several times; the verdicts come in their order.
 
         Where one picture cannot be judged, none is: the status says why, `pictures` names the bad ones.
+        From a shell: `curl -F file=@anna.jpg -F file=@ben.png http://127.0.0.1:8000/predict/`
         """
         nonlocal busy
         if busy >= limits.at_once:
@@ -344,22 +416,23 @@ def create_app(detector: Detector, limits: Limits | None = None, hosts: list[str
     app.add_api_route("/predict", predict, methods=["POST"], include_in_schema=False)
 
     @app.get("/model", summary="Which detector this is")
-    async def model() -> dict[str, Any]:
-        return {
-            "model": model_id,
-            "threshold": detector.threshold,
-            "class_names": list(detector.class_names),
-            "preprocessing": asdict(detector.preprocessing),
-            "formats": list(FORMATS),
-            "min_side": MIN_SIDE,
-            "limits": asdict(limits),
-            "device": detector.device.type,
-            "card": detector.card,
-        }
+    async def model() -> Model:
+        return Model(
+            model=model_id,
+            threshold=detector.threshold,
+            temperature=detector.temperature,
+            class_names=list(detector.class_names),
+            preprocessing=asdict(detector.preprocessing),
+            formats=list(FORMATS),
+            min_side=MIN_SIDE,
+            limits=asdict(limits),
+            device=detector.device.type,
+            card=detector.card,
+        )
 
     @app.get("/health", summary="Is it alive, and how busy?")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", "in_work": busy, "at_once": limits.at_once, "waiting": batcher.queue.qsize()}
+    async def health() -> Health:
+        return Health(status="ok", in_work=busy, at_once=limits.at_once, waiting=batcher.queue.qsize())
 
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -384,24 +457,18 @@ def create_app(detector: Detector, limits: Limits | None = None, hosts: list[str
     return app
 
 
-REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "array",
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "JPEG, PNG, WebP, GIF, BMP or TIFF; one or more",
-                    }
-                },
-            }
-        }
-    },
-}
+def request_body(limits: Limits) -> dict[str, Any]:
+    """What openapi.json says of the body; FastAPI does not know, for `read_files` parses it."""
+    pictures = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "minItems": 1,
+        "maxItems": limits.files,
+        "description": f"{', '.join(FORMATS)}; one or more, each of at most {limits.file_bytes:,} bytes and "
+        f"{limits.pixels:,} pixels",
+    }
+    form = {"type": "object", "required": ["file"], "properties": {"file": pictures}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
 
 
 def serve(

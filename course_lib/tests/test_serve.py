@@ -340,7 +340,7 @@ def test_a_client_that_leaves_frees_its_place(detector):
 def test_model(client, detector):
     body = client.get("/model").json()
     assert body["model"] == detector.id and re.fullmatch(r"small@[0-9a-f]{12}", detector.id)
-    assert body["threshold"] == 0.4 and body["class_names"] == ["real", "fake"]
+    assert body["threshold"] == 0.4 and body["class_names"] == ["real", "fake"] and body["temperature"] == 1
     assert (
         body["card"] == "# The card" and body["limits"]["files"] == 3 and body["preprocessing"]["crop"] == 0
     )
@@ -352,9 +352,29 @@ def test_openapi_has_every_status_and_examples(client):
     assert set(post["responses"]) == {"200", *map(str, MEANINGS)}
     schema = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert schema["required"] == ["file"] and schema["properties"]["file"]["items"]["format"] == "binary"
-    for name in ("Verdicts", "Judged", "Timing", "Refused"):
+    assert schema["properties"]["file"]["maxItems"] == SMALL.files and "curl -F file=@" in post["description"]
+    for name in ("Verdicts", "Judged", "Timing", "Refused", "Bad", "Model", "Health"):
         for field, words in spec["components"]["schemas"][name]["properties"].items():
             assert "examples" in words or "$ref" in words or field == "pictures", (name, field)
+    for path in ("/model", "/health"):
+        found = spec["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert found["$ref"].endswith(path.removeprefix("/").title())
+
+
+def test_the_examples_of_refusals_are_what_comes(detector):
+    """Sent for real, with the limits that a service has when nobody says otherwise."""
+    requests = {
+        400: dict(content=PART + b"broken", headers=MULTI),
+        413: dict(files=form(("anna.jpg", picture() + bytes(25_000_000 - len(picture()))))),
+        415: dict(files=form(("anna.jpg", b"milk"))),
+        422: dict(files=form(("anna.jpg", picture(0, 31, 31)))),
+    }
+    with TestClient(create_app(detector)) as client:
+        post = client.get("/openapi.json").json()["paths"]["/predict/"]["post"]
+        for status, request in requests.items():
+            answer = client.post("/predict/", **request)
+            example = post["responses"][str(status)]["content"]["application/json"]["example"]
+            assert answer.status_code == status and answer.json() == example
 
 
 def test_the_page_loads_nothing_and_runs_only_its_own_script(client):
@@ -412,7 +432,8 @@ def test_without_the_extra_one_sentence():
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--port", "99999"], ["--port", "x"], ["--at-once", "0"], ["--max-mb", "-1"]]
+    "wrong",
+    [["--port", "99999"], ["--port", "x"], ["--at-once", "0"], ["--max-mb", "-1"], ["--batch", "0"]],
 )
 def test_wrong_options(wrong, capsys):
     with pytest.raises(SystemExit) as ended:
