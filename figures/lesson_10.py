@@ -21,23 +21,22 @@ def ours(axis, top, parameters):
     row = [
         ("image", "3×64×64", GREY),
         ("high-pass", "3×64×64", BLUE),
-        ("stem", "16×64×64", GREEN),
-        ("scale 1", "16×64×64", GREEN),
+        ("stem: scale 1", "16×64×64", GREEN),
         ("scale 2", "32×32×32", GREEN),
         ("scale 3", "64×16×16", GREEN),
         ("scale 4", "128×8×8", GREEN),
     ]
-    step, width = 1.62, 1.25
+    step, width = 1.9, 1.45
     for i, (title, words, colour) in enumerate(row):
         x = 0.15 + i * step
         station(axis, x, top + 0.35, width, 0.62, title, words, colour)
         if i:
             arrow(axis, (x - step + width + 0.05, top + 0.35), (x - 0.05, top + 0.35))
-        if i >= 5:
+        if title == "scale 4":
             axis.text(x + width / 2, top + 0.8, "attention inside", ha="center", fontsize=10, color=ORANGE)
-        if i >= 3:
+        if "scale" in title:
             arrow(axis, (x + width / 2, top), (x + width / 2, top - 0.42), color=GREY)
-    left, right = 0.15 + 3 * step, 0.15 + 6 * step + width
+    left, right = 0.15 + 2 * step, 0.15 + 5 * step + width
     box(axis, left, top - 0.95, right - left, 0.48, ORANGE)
     words = "fusion: a mean and a linear layer each; weights from the picture; one sum"
     axis.text((left + right) / 2, top - 0.71, words, ha="center", va="center", fontsize=11, color=ORANGE)

@@ -12,6 +12,8 @@ import pytest
 
 from course_lib import Detector, audit, evaluate, load, verify_embedded
 from course_lib.checkpoints import load_checkpoint
+from course_lib.facenest import FaceNeStConfig, count_parameters
+from course_lib.layers import BRANCHES
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
@@ -58,13 +60,22 @@ def test_studio_keeps_the_bounds_of_its_audit(sets):
     assert 0.45 <= table.loc["shuffled labels", "auc"] <= 0.55
 
 
-def test_the_studio_detector_scores_what_its_card_says(sets):
-    claimed = load_checkpoint(DATA / "checkpoints" / "studio").config["metrics"]["test"]
-    found = evaluate(Detector.load(DATA / "checkpoints" / "studio"), sets.test)
+@pytest.mark.parametrize("name", ["studio", "studio_attention"])
+def test_the_detectors_of_studio_score_what_their_cards_say(sets, name):
+    folder = DATA / "checkpoints" / name
+    checkpoint = load_checkpoint(folder)
+    claimed = checkpoint.config["metrics"]["test"]
+    found = evaluate(Detector.load(folder), sets.test)
     assert found["auc"] >= 0.98
     assert found["auc"] == pytest.approx(claimed["auc"], abs=2e-3)
-    card = (DATA / "checkpoints" / "studio" / "card.md").read_text(encoding="utf-8")
-    assert f"{claimed['auc']:.4f}" in card
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert f"{claimed['auc']:.4f}" in card and f"{count_parameters(checkpoint.model):,} parameters" in card
+
+
+def test_what_each_checkpoint_is_for():
+    assert load_checkpoint(DATA / "checkpoints" / "studio").model.config == FaceNeStConfig()
+    attention = load_checkpoint(DATA / "checkpoints" / "studio_attention").model.config
+    assert attention.attend == (2, 3) and set(attention.branches) == set(BRANCHES)
 
 
 def test_the_faces_card_repeats_its_table():
