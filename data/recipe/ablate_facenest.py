@@ -8,15 +8,15 @@
 Two questions, both hard enough to be failed. `studio`: images of the embedded set, saved once more as JPEG of
 quality 50; 500 updates of 32 random windows of 32x32 pixels; judged on the *one* window in the middle of each
 image. `unseen`: photographs and real generators (`--data ../shared/data`; left out if that is not there).
-Trained on one source of photographs and one generator, 500 updates of 32 windows of 32x32 pixels under slight
+Trained on one source of photographs and one generator, 300 updates of 32 windows of 32x32 pixels under slight
 changes of light and JPEG quality; judged on the pairs in which the photographs, the generator or both
 come from a source of which nothing was seen. Its score is the mean AUC over those six pairs of the two
 trainings (unsplash + stylegan2; congress + t2i). Of the sources trained on, 80 pictures each were kept back.
 
 For one seed every variant sees the same windows in the same order. Parts are compared at an equal number of
-updates; rivals at equal *time*: their updates are 500 times their speed over FaceNeSt's, measured side
-by side on one thread (`--measure`), and each has its own learning rate, the better of two on the validation
-images of `studio` with seed 0.
+updates; rivals at equal *time*: their updates are the question's own, times their speed over FaceNeSt's,
+measured side by side on one thread (`--measure`), and each has its own learning rate, the better of two on
+the validation images of `studio` with seed 0.
 
 Tables in data/ablation: `facenest.csv` and `rivals.csv` (a row for each training), `facenest_paired.csv` and
 `rivals_paired.csv` (the difference to FaceNeSt as it is; the interval draws seeds and pictures anew),
@@ -123,7 +123,7 @@ class Studio:
 class Unseen:
     """Windows of photographs and of real generators, of which some sources are held out."""
 
-    name, side, updates, seeds = "unseen", 32, 500, (0, 1, 2)
+    name, side, updates, seeds = "unseen", 32, 300, (0, 1, 2)
     trainings = ("unsplash+stylegan2", "congress+t2i")
     pictures = 300  # of each source at most are judged, each on the two windows left and right of its middle
 
