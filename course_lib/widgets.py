@@ -395,7 +395,7 @@ class Card(ipw.VBox):
     def __init__(self, judged: Judged, upload: Upload | None, text: str, with_map: bool, toggled: Any):
         self.results, self.upload = judged.results, upload
         self.html, self.map = ipw.HTML(text), ipw.HTML()
-        self.map_button = ipw.ToggleButton(description="Heat map")
+        self.map_button = ipw.ToggleButton(description="Heat map", disabled=upload is None)
         self.map_button.tooltip = (
             "Show or hide where this model's verdict comes from; it takes a second or two"
         )
