@@ -10,7 +10,7 @@ STRICT := $(wildcard notebooks/01_*.ipynb notebooks/03_*.ipynb)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links editions editions-check card release clean
+.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links editions editions-check card stick release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -93,6 +93,10 @@ editions-check: $(VENV)/.slides-installed  ## make the editions once more and co
 
 card: $(VENV)/.slides-installed  ## the quick-start card on one A4 page, in build/quick_start.html (and .pdf with Chromium)
 	$(BIN)/python notebooks/make_card.py
+
+stick: $(VENV)/.lab-installed  ## the course on a USB stick, installs without a network: make stick STICK=/path (STICK_ARGS=--student)
+	@test -n "$(STICK)" || { echo "Say where the stick is: make stick STICK=/path"; exit 2; }
+	$(BIN)/python notebooks/make_stick.py "$(STICK)" $(STICK_ARGS)
 
 release: $(VENV)/.test-installed  ## checksums and the archive that installed copies of the library download
 	$(BIN)/python -m course_lib data pack
