@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks import NotAttempted, NotYet, agrees, as_browser, blank, describe, exercise, run
+from .checks import NotAttempted, NotYet, agrees, as_browser, blank, describe, equal, exercise, run
+from .faces import square_around as reference_square
 
 # ---- lesson 16: the uploader ----
 
@@ -95,6 +96,42 @@ def name_html(mine: Any) -> None:
             raise NotYet(f"for the name {name!r} a browser sees the tags {tags}, and not just b and /b")
         if text != name:
             raise NotYet(f"for the name {name!r} a browser shows {text!r}: the name was changed")
+
+
+@exercise
+def square_around(mine: Any) -> None:
+    """Lesson 16: ``mine(box, size)`` is the square of 1.5 box sides around a face, moved into the picture."""
+    size = (400, 300)
+    cases = [
+        ("in the middle", (100, 100, 140, 140), size),
+        ("of a box that is taller than wide", (100, 100, 120, 140), size),
+        ("of a box that is wider than tall", (200, 120, 280, 160), size),
+        ("in the upper left corner", (0, 0, 40, 40), size),
+        ("in the lower right corner", (360, 260, 400, 300), size),
+        ("at the right edge", (380, 120, 400, 140), size),
+        ("of a face as large as the picture", (60, 20, 340, 300), size),
+        ("in a tall picture", (20, 460, 100, 540), (120, 560)),
+    ]
+    answers = [run(mine, *case) for _, *case in cases]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for (where, box, size), answer in zip(cases, answers, strict=True):
+        expected, what = reference_square(box, size), f"the square {where}, for the box {box} in {size},"
+        equal(answer, expected, what, tolerance=0, floor=1e-9)
+
+
+@exercise
+def harmless_cell(mine: Any) -> None:
+    """Lesson 16: ``mine(text)`` is the text, with an apostrophe in front where it could be a formula."""
+    formulas = ["=1+1.jpg", "+49 170.jpg", "-2+3.png", "@SUM(A1:A9).jpg", '=HYPERLINK("x","a.jpg")', "-.jpg"]
+    harmless = ["anna.jpg", "a=1.jpg", "2+2.jpg", "o'neill.png", "mail@home.jpg", "x-1.png", "", "'=1.jpg"]
+    answers = [run(mine, text) for text in formulas + harmless]
+    if all(blank(answer) for answer in answers):
+        raise NotAttempted
+    for text, answer in zip(formulas + harmless, answers, strict=True):
+        expected = "'" + text if text in formulas else text
+        if not isinstance(answer, str) or answer != expected:
+            raise NotYet(f"the name {text!r} gives {describe(answer)}, and {expected!r} was expected")
 
 
 # ---- lesson 17: beyond the notebook ----

@@ -25,6 +25,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = ROOT / "notebooks" / "16_the_uploader.ipynb"
@@ -286,13 +287,18 @@ def test_verdicts_of_real_photographs_are_those_of_the_library(uploader, tmp_pat
     choose(uploader, files)
     model = uploader.locator(".cu-chooser select").input_value()
     detector = Detector.load(model)
-    expected = [widgets.verdict_text(p, detector.threshold) for p in detector([str(f) for f in files])]
-    assert uploader.locator(".cu-verdict-text").all_inner_texts() == expected
+    scores = detector([str(f) for f in files])
+    expected = [widgets.verdict_text(p, detector.threshold) for p in scores]
+    rows = [row.locator("td").all_inner_texts() for row in uploader.locator(".cu-history tbody tr").all()]
+    wholes = [row for row in reversed(rows) if row[2] == "whole"]  # a face may have been judged by itself too
+    assert [row[1] for row in wholes] == [f.name for f in files]
+    assert [row[3] for row in wholes] == expected
+    assert [row[4] for row in wholes] == [f"{p:.4f}" for p in scores]
     assert all(re.fullmatch(r"(FAKE|REAL) (> )?\d\d\.\d %", words) for words in expected)
     assert uploader.locator(".cu-card .cu-name").all_inner_texts() == [f.name for f in files]
-    assert uploader.locator(".cu-history tbody tr").count() == len(files)
-    labels = [bar.get_attribute("aria-label") for bar in uploader.locator(".cu-bar").all()]
-    assert len(labels) == len(files) and all("threshold" in label for label in labels)
+    bars = uploader.locator(".cu-bar").all()
+    assert len(bars) == uploader.locator(".cu-verdict-text").count() >= len(files)
+    assert all("threshold" in bar.get_attribute("aria-label") for bar in bars)
     for image in uploader.locator("img").all():
         assert image.get_attribute("alt") and image.evaluate("img => img.complete && img.naturalWidth > 0")
     uploader.screenshot(path=tmp_path / "verdicts.png")
@@ -373,15 +379,102 @@ def test_the_keyboard_is_enough(uploader):
     assert page.evaluate("document.activeElement.tagName") == "SELECT"
     page.keyboard.press("Tab")
     assert "cu-clear" in page.evaluate("document.activeElement.className")
+    page.keyboard.press("Tab")
+    assert "cu-drop" in page.evaluate("document.activeElement.className")
+    page.keyboard.press("Tab")
+    assert "cu-map-button" in page.evaluate("document.activeElement.className")
+    page.keyboard.press("Space")
+    uploader.locator(".cu-pair").wait_for()
+    uploader.locator(".cu-map-button").press("Space")
+    uploader.locator(".cu-pair").wait_for(state="detached")
+    page.keyboard.press("r")  # in JupyterLab a command for the cell, unless the page keeps it from that
+    assert uploader.locator(".cu-drop").is_visible()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Space")
     uploader.locator(".cu-status-text", has_text="No picture yet").wait_for()
+
+
+def drop(box, paths):
+    """Drop files on the middle of the page, as the system's file manager does."""
+    box.scroll_into_view_if_needed()
+    place = box.bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + min(place["height"], 400) / 2
+    session = box.page.context.new_cdp_session(box.page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+    session.detach()
+
+
+def test_pictures_are_dropped_on_the_page(uploader, tmp_path):
+    # The browser's own file field is not a part of the page, so nothing could be dropped on the button.
+    assert uploader.page.locator("input[type=file]").count() == 0
+    files = pictures(1)
+    drop(uploader, files)
+    uploader.locator(".cu-status-text", has_text="2 files judged").wait_for(timeout=60_000 * PATIENCE)
+    assert uploader.locator(".cu-card .cu-name").all_inner_texts() == [f.name for f in files]
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    drop(uploader, [folder, files[0]])
+    uploader.locator(".cu-status-text", has_text="1 file judged").wait_for(timeout=60_000 * PATIENCE)
+
+
+def test_a_picture_is_pasted_from_the_clipboard(uploader):
+    page = uploader.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    cells = page.locator(".jp-Cell").count()
+    buffer = io.BytesIO()
+    with Image.open(pictures(1)[0]) as image:
+        image.convert("RGB").save(buffer, "PNG")
+    uploader.locator(".cu-drop").focus()
+    page.evaluate(
+        """async text => {
+          const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+          const item = new ClipboardItem({'image/png': new Blob([bytes], {type: 'image/png'})});
+          await navigator.clipboard.write([item]);
+        }""",
+        base64.b64encode(buffer.getvalue()).decode(),
+    )
+    page.keyboard.press("Control+v")
+    uploader.locator(".cu-card", has_text="pasted picture.png").wait_for(timeout=60_000 * PATIENCE)
+    assert page.locator(".jp-Cell").count() == cells, "JupyterLab pasted a cell"
+
+
+def test_a_heat_map_beside_its_picture(uploader):
+    choose(uploader, pictures(1)[:1])
+    button = uploader.get_by_role("button", name="Heat map")
+    button.click()
+    images = uploader.locator(".cu-map img")
+    images.nth(1).wait_for(timeout=60_000 * PATIENCE)
+    sizes = [image.bounding_box() for image in images.all()]
+    assert abs(sizes[0]["y"] - sizes[1]["y"]) < 2 and sizes[0]["x"] < sizes[1]["x"]
+    assert all(image.get_attribute("alt") for image in images.all())
+    assert "no evidence" in uploader.locator(".cu-map").inner_text()
+    uploader.get_by_role("button", name="Hide the heat map").click()
+    uploader.locator(".cu-pair").wait_for(state="detached")
+
+
+def test_the_history_is_saved_as_csv_and_json(uploader):
+    files = pictures(1)
+    choose(uploader, [*files, ("=1+1.jpg", b"no picture")])
+    for kind, ending in (("CSV", "csv"), ("JSON", "json")):
+        with uploader.page.expect_download() as download:
+            uploader.get_by_role("link", name=f"Save as {kind}").click()
+        assert download.value.suggested_filename == f"verdicts.{ending}"
+        text = Path(download.value.path()).read_text(encoding="utf-8-sig")
+        assert all(f.name in text for f in files)
+        assert ("'=1+1.jpg" in text) == (kind == "CSV")
 
 
 def test_nothing_of_an_upload_is_in_the_saved_notebook(uploader, lesson):
     page, stored = lesson
     content = pictures(1)[0].read_bytes()
     choose(uploader, [("secret face.jpg", content)])
-    thumbnail = uploader.locator(".cu-card img").first.get_attribute("src").split("base64,")[1]
+    uploader.locator(".cu-map-button").click()
+    uploader.locator(".cu-pair").wait_for(timeout=60_000 * PATIENCE)
+    shown = [image.get_attribute("src").split("base64,")[1] for image in uploader.locator("img").all()]
+    assert len(shown) >= 3  # the small copy, the picture beside its map, the map
     page.evaluate("document.querySelector('.jp-Notebook').focus()")
     saved_at = stored.stat().st_mtime_ns
     page.get_by_role("menuitem", name="File", exact=True).click()
@@ -398,7 +491,7 @@ def test_nothing_of_an_upload_is_in_the_saved_notebook(uploader, lesson):
     assert any(cell.get("outputs") for cell in notebook["cells"]), "the run itself was saved"
     assert "widgets" not in notebook["metadata"]
     assert "secret face" not in text
-    for data in (base64.b64encode(content).decode(), thumbnail):
+    for data in (base64.b64encode(content).decode(), *shown):
         for start in range(0, len(data) - 40, max(1, len(data) // 20)):
             assert data[start : start + 40] not in text
 

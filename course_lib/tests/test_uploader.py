@@ -320,7 +320,8 @@ def test_clear_forgets_everything():
     page = Uploader([RedDetector()])
     upload(page, ("a.jpg", picture_bytes()))
     page.clear_button.click()
-    assert page.history == [] and page.cards.children == () and page.table.value == "" and page.export.value == ""
+    assert page.history == [] and page.cards.children == ()
+    assert page.table.value == "" and page.export.value == ""
     assert "No picture yet" in page.status.value
 
 
