@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -28,6 +29,7 @@ from .evaluation import (
 )
 
 REAL, FAKE, GREY, GREEN = "#0072B2", "#D55E00", "#595959", "#007A5E"
+INK = {FAKE: "#B84E00"}  # words need more contrast than lines (4.5:1, not 3:1), and orange has too little
 STYLE = {
     "figure.facecolor": "white",  # opaque, so that black labels stay legible where the page is dark
     "figure.dpi": 100,
@@ -263,6 +265,21 @@ def plot_spectra(real: Any, fake: Any) -> np.ndarray:
     return ratio
 
 
+def contrast(colour: Any, ground: Any) -> float:
+    """How far two colours stand apart, 1 to 21 (WCAG 2.1); whatever matplotlib takes for a colour."""
+    lights = []
+    for one in (colour, ground):
+        rgb = np.array(to_rgb(one))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
+    return max(lights) / min(lights)
+
+
+def ink_on(ground: Any) -> str:
+    """Black or white, whichever stands out more from the colour `ground`: always by 4.5:1 or more."""
+    return max(("black", "white"), key=lambda ink: contrast(ink, ground))
+
+
 def finish(figure: Figure) -> None:
     """Fit everything in, show it (inline in a notebook), and forget the figure."""
     figure.tight_layout(pad=0.4)
@@ -371,7 +388,7 @@ def show_numbers(
             axis.imshow(shade, cmap="gray", vmin=0, vmax=1)
             for (r, c), value in np.ndenumerate(table):
                 text = f"{round(float(value)):d}".replace("-", "−")
-                ink = "white" if shade[r, c] < 0.5 else "black"
+                ink = ink_on(str(shade[r, c]))
                 axis.text(c, r, text, ha="center", va="center", fontsize=7.5, color=ink)
             axis.set_title(title, fontsize=10, loc="center", pad=4)
             axis.axis("off")
@@ -622,8 +639,8 @@ def plot_by_depth(
         for look_at, name in last:
             height = max(look_at, height + step)
             colour = looks[list(drawn).index(name)][0]
-            axis.annotate(name, (places[-1], look_at), (places[-1] + 0.12, height), color=colour, fontsize=10,
-                          va="center", annotation_clip=False)  # fmt: skip
+            axis.annotate(name, (places[-1], look_at), (places[-1] + 0.12, height), fontsize=10, va="center",
+                          color=INK.get(colour, colour), annotation_clip=False)  # fmt: skip
         axis.set(xticks=places, xticklabels=depths, xlabel=xlabel, ylabel=ylabel)
         finish(figure)
     return drawn
@@ -757,7 +774,7 @@ def show_attention(
                 axis.set(xticks=range(len(array)), yticks=range(len(array)))
             if numbers:
                 for (i, j), value in np.ndenumerate(array):
-                    ink = "black" if value > 0.55 * top else "white"
+                    ink = ink_on(picture.to_rgba(value)[:3])
                     axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=10, color=ink)
         if not numbers:
             figure.colorbar(picture, ax=[*axes.flat], shrink=0.85, label=label, extend=end)
@@ -1122,7 +1139,8 @@ def ranking_figure(y: Any, p: Any, threshold: float) -> Figure:
         for label, (name, colour, marker) in enumerate((("real", REAL, "o"), ("fake", FAKE, "D"))):
             height = np.full((y == label).sum(), 1.0 + label)
             left.plot(p[y == label], height, marker, color=colour, markersize=9, markeredgecolor="white")
-            left.text(-0.03, 1.0 + label, name, ha="right", va="center", color=colour, weight="bold")
+            ink = INK.get(colour, colour)
+            left.text(-0.03, 1.0 + label, name, ha="right", va="center", color=ink, weight="bold")
         left.axvspan(min(max(threshold, 0), 1.06), 1.06, color=GREY, alpha=0.13, lw=0)
         left.axvline(min(max(threshold, 0), 1.06), color="black", linewidth=1.2)
         left.text(1.05, 2.62, "called fake", ha="right", fontsize=10)
@@ -1427,7 +1445,7 @@ def plot_matrix(
     lows, highs = (None if x is None else np.asarray(x, dtype=float) for x in (low, high))
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(2.2 + 1.6 * len(columns), 0.9 + 0.85 * len(rows)))
-        axis.imshow(array, cmap="PRGn", vmin=0, vmax=1, aspect="auto")
+        picture = axis.imshow(array, cmap="PRGn", vmin=0, vmax=1, aspect="auto")
         for (r, c), value in np.ndenumerate(array):
             words = "no pictures" if np.isnan(value) else f"{value:.2f}"
             if lows is not None and highs is not None and not np.isnan(value):
@@ -1438,7 +1456,7 @@ def plot_matrix(
                     words += "\ninverted"
             if seen is not None and np.asarray(seen)[r, c]:
                 words += "\nseen in training"
-            ink = "white" if value < 0.15 or value > 0.85 else "black"
+            ink = "black" if np.isnan(value) else ink_on(picture.to_rgba(value)[:3])
             axis.text(c, r, words, ha="center", va="center", fontsize=9, color=ink, linespacing=1.25)
             if seen is not None and np.asarray(seen)[r, c]:
                 axis.add_patch(

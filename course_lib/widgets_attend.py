@@ -18,7 +18,7 @@ from torch.nn import functional
 from .checkpoints import load_checkpoint
 from .errors import CourseError
 from .layers import GlobalChannelAttention, LocalChannelAttention, grid_means
-from .plots import FAKE, GREEN, STYLE
+from .plots import FAKE, GREEN, STYLE, ink_on
 from .transforms import normalise
 from .widgets_convolve import grey_picture
 from .widgets_kit import (
@@ -298,9 +298,9 @@ def gate_figure(
 
 def draw_matrix(axis: Any, matrix: np.ndarray, names: Sequence[str]) -> None:
     """A small matrix with its numbers: row i is how channel i divides its attention."""
-    axis.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    picture = axis.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(matrix):
-        ink = "white" if value > 0.6 else "black"
+        ink = ink_on(picture.to_rgba(value)[:3])
         axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
     places = range(len(names))
     axis.set_xticks(places, [str(j + 1) for j in places], fontsize=9)

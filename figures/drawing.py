@@ -1,8 +1,9 @@
 """What all drawings of the course share: colours, boxes, arrows, and the way they are stored.
 
 A drawing is a script `figures/NAME.py` that writes `figures/NAME.svg`; run it again to get the same file.
-Colours are Okabe and Ito's, told apart by colour-blind readers, and never the only cue. The ground is white
-and opaque, so that the words stay legible where the page is dark.
+Colours are Okabe and Ito's, told apart by colour-blind readers, and never the only cue; orange and green are
+a little darker than theirs, so that words in them stand out from white by 4.5:1. The ground is white, opaque,
+so that the words stay legible where the page is dark.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch  # noqa: E402
 
-BLUE, ORANGE, GREEN, GREY, YELLOW = "#0072B2", "#D55E00", "#007A5E", "#595959", "#F0E442"
+BLUE, ORANGE, GREEN, GREY, YELLOW = "#0072B2", "#B84E00", "#007A5E", "#595959", "#F0E442"
 
 
 def sheet(width: float, height: float) -> tuple[plt.Figure, plt.Axes]:
