@@ -214,7 +214,8 @@ def layer_of(network: nn.Module, layer: Any) -> nn.Module:
         raise ModelInputError(
             f"For a {type(network).__name__}, say which layer: a module of it that gives a feature map."
         )
-    return network.stages[scale_index(network, 4 if layer is None else layer)][-1]
+    stage = network.stages[scale_index(network, 4 if layer is None else layer)]
+    return stage[-1] if len(stage) else network.stem  # without a block, scale 1 is the stem's map
 
 
 def scale_index(network: FaceNeSt, scale: Any) -> int:

@@ -240,6 +240,14 @@ def test_grad_cam_of_another_network_is_captums():
         torch.testing.assert_close(grad_cam(model, x, layer, relu=False), theirs, atol=1e-6, rtol=1e-4)
 
 
+def test_a_scale_without_a_block_is_the_stems_map(network):
+    x = picture(40, 48)
+    assert not len(network.stages[0])
+    torch.testing.assert_close(grad_cam(network, x, 1, False), grad_cam(network, x, network.stem, False))
+    with torch.no_grad():
+        assert network(normalise(x[None]), return_details=True)[1]["features"][0].shape[2:] == x.shape[1:]
+
+
 def test_a_layer_followed_by_one_that_writes_in_place_is_seen_before_it():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model.append(nn.Linear(4, 1))
