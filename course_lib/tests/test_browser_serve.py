@@ -1,18 +1,26 @@
-"""The service's page in a real browser: mouse, keyboard, many and bad files, hostile names, both themes."""
+"""The service's pages in a real browser: mouse, keyboard, many and bad files, hostile names, both themes.
+
+The second page is lesson 17's Streamlit front end, taken from the lesson word for word.
+"""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
 import subprocess
 import sys
 import time
+import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
-from test_browser import CHROMIUM, HOSTILE, PATIENCE, PHOTOGRAPHS, browser_page
+from lesson_code import NOTEBOOKS
+from test_browser import CHROMIUM, HOSTILE, PATIENCE, PHOTOGRAPHS, browser_page, free_port
 
 from course_lib import Detector, load
 
@@ -214,4 +222,83 @@ def test_a_service_that_is_gone_is_told(stage, pictures):
         until(page, "document.getElementById('model').textContent.includes('studio@')")
     page.get_by_label("Choose pictures").set_input_files(str(pictures[0]))
     page.get_by_text("the service does not answer").wait_for(timeout=60_000 * PATIENCE)
+    page.close()
+
+
+# ------------------------------------------------------------------------- the front end that a lesson writes
+def lesson_text(name: str) -> str:
+    """The text that lesson 17 gives to a variable."""
+    for cell in nbformat.read(NOTEBOOKS / "17_beyond_the_notebook.ipynb", as_version=4).cells:
+        for node in ast.parse(cell.source).body if cell.cell_type == "code" else ():
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+                return ast.literal_eval(node.value)
+    raise AssertionError(f"lesson 17 has no {name}")
+
+
+@contextlib.contextmanager
+def streamlit(folder: Path, base: str):
+    """The front end, talking to the service at `base`; yields its own address."""
+    (folder / "front.py").write_text(lesson_text("front"), encoding="utf-8")
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(folder / "front.py"),
+        "--server.headless",
+        "true",
+    ]
+    command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
+    command += ["--browser.gatherUsageStats", "false", "--", base]
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"HOME": str(folder)})
+    try:
+        end = time.monotonic() + 60 * PATIENCE
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).close()
+                break
+            assert time.monotonic() < end and process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.skipif(not find_spec("streamlit"), reason="needs the extra front")
+def test_the_streamlit_page_of_the_lesson(stage, pictures, tmp_path):
+    """Photographs where there are some: the numbers are the detector's; a bad file is told."""
+    _, _, detector = stage
+    if PHOTOGRAPHS.is_dir():
+        pictures = [next((PHOTOGRAPHS / kind).glob("*.jpg")) for kind in ("real", "fake")]
+    page = stage[0].context.browser.new_page()
+    page.set_default_timeout(60_000 * PATIENCE)
+    with service("--checkpoint", "studio") as base, streamlit(tmp_path, base) as address:
+        page.goto(address)
+        page.get_by_text("not a proof about people").wait_for()
+        files = [{"name": p.name, "mimeType": "image/jpeg", "buffer": p.read_bytes()} for p in pictures]
+        files += [{"name": HOSTILE, "mimeType": "image/jpeg", "buffer": b"no picture"}]
+        page.locator("input[type=file]").set_input_files(files)
+        page.get_by_text("Not judged: status 415").wait_for()
+        for path, p in zip(pictures, detector(pictures), strict=True):
+            page.get_by_text(f"P(fake) {p:.4f}, fake from").first.wait_for()
+            assert path.name in page.locator("body").inner_text()
+        said = page.locator("body").inner_text()
+        assert HOSTILE in said and "this is not an image" in said and detector.id in said
+        assert page.evaluate("window.hacked") is None and "Traceback" not in said
+        assert page.locator("[data-testid=stException]").count() == 0
+    page.close()
+
+
+@pytest.mark.skipif(not find_spec("streamlit"), reason="needs the extra front")
+def test_the_streamlit_page_without_a_service(stage, pictures, tmp_path):
+    page = stage[0].context.browser.new_page()
+    page.set_default_timeout(60_000 * PATIENCE)
+    with streamlit(tmp_path, f"http://127.0.0.1:{free_port()}") as address:
+        page.goto(address)
+        page.locator("input[type=file]").set_input_files(str(pictures[0]))
+        page.get_by_text("is the service running?").wait_for()
+        assert page.locator("[data-testid=stException]").count() == 0
     page.close()

@@ -18,6 +18,7 @@ import csv
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,10 +32,10 @@ SPLITS = {"train": 50_000, "valid": 10_000, "test": 10_000}  # of each class
 LOAD = """
 import json, sys, time
 from course_lib import load
-for _ in range(3):
+for _ in range(6):
     start, used = time.perf_counter(), time.process_time()
     sets = load("rvsf", root={root!r}, cache={folder!r})
-    print(json.dumps({{"load, seconds": round(time.perf_counter() - start, 2),
+    print(json.dumps({{"load, seconds": round(time.perf_counter() - start, 4),
                       "load, CPU seconds": round(time.process_time() - used, 2)}}))
 """
 EPOCH = """
@@ -68,14 +69,15 @@ for turn in range(2):
     say(f"after pass {{turn + 1}} over all crops", a_second=round(n / (time.perf_counter() - start)),
         a_CPU_second=round(n / (time.process_time() - used)))
 torch.manual_seed(0)
-train = sets.train if {full} else sets.train.subset(range(0, n, 50))
-fit(facenest(), train, sets.valid.subset(range(0, 20_000, 100)), run_dir={run!r}, epochs=1, batch_size=64,
+train = sets.train if {full} else sets.train.subset(range(0, n, max(1, n // 2_000)))
+valid = sets.valid.subset(range(0, len(sets.valid), max(1, len(sets.valid) // 200)))
+fit(facenest(), train, valid, run_dir={run!r}, epochs=1, batch_size=64,
     crop=64, progress=False, device="cpu")
 say(f"after fit on {{len(train):,}} pictures")
 """
 
 
-def make_set(root: Path) -> list[str]:
+def make_set(root: Path, splits: dict[str, int] = SPLITS) -> list[str]:
     """The layout of rvsf out of links; returns all paths, split by split."""
     from PIL import Image
 
@@ -87,7 +89,7 @@ def make_set(root: Path) -> list[str]:
     for i in range(DISTINCT):
         picture = Image.fromarray(faces.uint8(i).permute(1, 2, 0).numpy()).resize((SIDE, SIDE))
         picture.save(root / "distinct" / f"{i}.jpg", quality=90)
-    for split, count in SPLITS.items():
+    for split, count in splits.items():
         rows = []
         for label in ("real", "fake"):
             folder = root / "real_vs_fake" / "real-vs-fake" / split / label
@@ -119,7 +121,8 @@ def make_pixels(folder: Path, paths: list[str]) -> None:
         pixels._write_index(file, folder, "pixels-0.u8", places)
 
 
-def run(code: str, work: Path, full: bool = False) -> None:
+def run(code: str, work: Path, full: bool = False) -> list[dict]:
+    """Run it in a process of its own; what it prints is shown, and returned line by line."""
     values = {
         "root": str(work / "set"),
         "folder": str(work / "pixels"),
@@ -130,9 +133,28 @@ def run(code: str, work: Path, full: bool = False) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code.format(**values)], env=environment, stdout=subprocess.PIPE, text=True
     )
-    print(done.stdout, end="", flush=True)
+    print(done.stdout, end="", file=sys.stderr, flush=True)
     if done.returncode:
         sys.exit(done.returncode)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def rows(row, runs: int, splits: dict[str, int] = SPLITS) -> list[dict]:
+    """For bench.json: the peer is the bound that was set, 2 s and 1 GB. `row` makes a row."""
+    number, bounds = 2 * sum(splits.values()), (2.0, 1.0)
+    of = f"a set of {number:,} pictures"
+    with tempfile.TemporaryDirectory(prefix="large-set-") as place:
+        work = Path(place)
+        make_pixels(work / "pixels", make_set(work / "set", splits))
+        times = [found["load, seconds"] for found in run(LOAD, work)][1:]  # the first one fills the cache
+        told = run(EPOCH, work)
+    peaks = told[-1][next(key for key in told[-1] if key.startswith("after fit"))]
+    words = f"{of}: two passes and training, peak of the memory that cannot be taken back, against 1 GB"
+    return [
+        row(f"{of}: load from the cache against 2 s", statistics.median(times), bounds[0], "s", False,
+            len(times), goal=1),
+        row(words, peaks["RssAnon"], bounds[1], "GB", False, 1, goal=1),
+    ]  # fmt: skip
 
 
 def main() -> None:

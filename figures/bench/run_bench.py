@@ -169,34 +169,81 @@ def reference_rows(runs: int) -> list[dict]:
     ]  # fmt: skip
 
 
-def import_row(runs: int) -> dict:
+def import_rows(runs: int) -> list[dict]:
     """A fresh interpreter that imports course_lib and its model, against one that imports torch alone."""
 
     def run(code):
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
     ours, peer = alternate(run("import torch, course_lib"), run("import torch"), runs)
-    return row("import course_lib and torch against torch alone", ours, peer, "s", False, runs)
+    return [row("import course_lib and torch against torch alone", ours, peer, "s", False, runs)]
 
 
-def main() -> None:
+def service_rows(runs: int) -> list[dict]:
+    """64 clients at once for a minute, and longer: `load_serve.py`."""
+    import load_serve
+
+    return load_serve.rows(row, runs)
+
+
+def export_rows(runs: int) -> list[dict]:
+    """PyTorch and ONNX Runtime: `export_speed.py`."""
+    import export_speed
+
+    return export_speed.rows(row, runs)
+
+
+def large_rows(runs: int) -> list[dict]:
+    """A set as large as `rvsf`: `large_set.py`."""
+    import large_set
+
+    return large_set.rows(row, runs)
+
+
+PARTS = {
+    "import": import_rows,
+    "data": data_rows,
+    "network": network_rows,
+    "reference": reference_rows,
+    "export": export_rows,
+    "large": large_rows,
+    "service": service_rows,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=5, help="runs of each side (default 5)")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, metavar="PART",
+        help=f"measure some parts alone, and keep the other rows as they are: {', '.join(PARTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "bench.json", help="default figures/bench/bench.json"
+    )
+    options = parser.parse_args(arguments)
     torch.manual_seed(0)
-    rows = [import_row(options.runs)]
-    for part in (data_rows, network_rows, reference_rows):
-        rows += part(options.runs)
+    rows = []
+    for name in options.only or PARTS:
+        rows += PARTS[name](options.runs)
+    for entry in rows:
+        print(f"{entry['ratio']:8.2f}×  {entry['name']}  ({entry['ours']} / {entry['peer']} {entry['unit']})")
+    write(rows, options.out, keep=bool(options.only))
+
+
+def write(rows: list[dict], out: Path, keep: bool) -> None:
+    """Write the rows; `keep`: those of the file that have other names stay, before the new ones."""
+    fresh = {entry["name"] for entry in rows}
+    old = json.loads(out.read_text())["rows"] if keep and out.exists() else []
+    rows = [entry for entry in old if entry["name"] not in fresh] + rows
     machine = {
         "processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
     }  # fmt: skip
-    part = HERE / "bench.json.part"
+    part = out.with_name(f"{out.name}.part")
     part.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    os.replace(part, HERE / "bench.json")
-    for entry in rows:
-        print(f"{entry['ratio']:8.2f}×  {entry['name']}  ({entry['ours']} / {entry['peer']} {entry['unit']})")
+    os.replace(part, out)
 
 
 if __name__ == "__main__":
