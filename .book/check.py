@@ -23,7 +23,11 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 HTML = Path(__file__).resolve().parents[1] / "build" / "book" / "html"
-BADGES = ("https://img.shields.io/", "https://colab.research.google.com/assets/")
+BADGES = (
+    "https://img.shields.io/",
+    "https://colab.research.google.com/assets/",
+    "https://mybinder.org/badge",
+)
 SEARCHES = {"dilation": "03 · Convolution by hand", "prevalence": "12 · Judge it"}
 WIDTHS = (1280, 390)
 
