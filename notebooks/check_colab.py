@@ -230,6 +230,7 @@ def kernel(work: Path, python: Path, repository: Path, archive: Path) -> None:
         "KAGGLEHUB_CACHE": str(work / "cache" / "kagglehub"),
         "PYTHONPATH": "",
         "PYTHONNOUSERSITE": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else its kernel warns of frozen modules each time
     }
     argv = [str(python), "-m", "google.colab.kernel", "-f", "{connection_file}"]
     spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": env}
@@ -294,10 +295,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = options.lessons or ["00", "01", "02"]
     jobs = [(path, False) for path in lessons]
     jobs += [(path, True) for path in lessons if options.all or path.name[:2] in chosen]
-    failed = 0
+    failed, last = 0, ""
     for path, whole in jobs:
         ok, words = run(path, work / "content", whole)
         failed += not ok
+        took, _, said = words.partition(": ")
+        if said and said == last:
+            words = f"{took}: the same"
+        last = said or last
         what = "all cells" if whole else "set-up cell"
         print(f"{path.stem}, {what}: {'' if ok else 'FAILED, '}{words}", flush=True)
 
