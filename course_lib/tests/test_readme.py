@@ -72,7 +72,17 @@ def test_the_rivals():
         if row["question"] == "studio" and row["high_pass"] == "True":
             found.setdefault(row["network"], []).append(float(row["test_auc"]))
     mean = {name: sum(aucs) / len(aucs) for name, aucs in found.items()}
-    assert all(len(aucs) == 3 for aucs in found.values())
+    assert all(len(aucs) == 5 for aucs in found.values())
     for name in ("plain ResNet", "SE-ResNet", "FaceNeSt", "CBAM-ResNet"):
         assert f"{name} {mean.pop(name):.3f}" in TEXT, name
+    own = [mean.pop(f"{name}, no block at full size") for name in ("SE-ResNet", "plain ResNet")]
+    assert "no block at full size, SE-ResNet {:.3f} and plain ResNet {:.3f}".format(*own) in TEXT
     assert len(mean) == 4 and f"at most {max(mean.values()):.3f}" in TEXT
+
+
+def test_what_is_said_of_the_rivals():
+    beside = {row["variant"]: row for row in rows(ROOT / "data" / "ablation" / "rivals_paired.csv")}
+    low, high = ({name: float(row[end]) for name, row in beside.items()} for end in ("low", "high"))
+    assert low["plain ResNet"] < 0 < high["plain ResNet"] and "level with a plain ResNet" in TEXT
+    assert high["SE-ResNet"] < 0 and high["CBAM-ResNet"] < 0 and "ahead of the same ResNet" in TEXT
+    assert low["SE-ResNet, no block at full size"] > 0 and "behind squeeze-and-excitation on its own" in TEXT
