@@ -13,9 +13,11 @@ The preprocessing belongs to the weights: a service of the published FaceNeSt pr
 way than its evaluation had, and mixed up the classes too. Here nobody has to remember either.
 """
 
+import glob
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -206,7 +208,14 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            for aside in put_aside(folder):
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_aside(folder: Path) -> list[Path]:
+    """Where `replace_folder` has put the checkpoint that was in this folder. Between its two renames, and if
+    the process was killed there, that is the only one."""
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.old-*"))
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -288,6 +297,8 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     # none.
     if path.is_dir() and not (is_name and not (path / CONFIG).is_file()):
         return path
+    if not path.exists() and (aside := put_aside(path)):
+        return aside[0]
     if not is_name:
         raise CheckpointError(f"{path}: there is no such checkpoint folder; check the path")
     names = available_checkpoints()
@@ -318,7 +329,7 @@ def load_checkpoint(name_or_path: str | Path, *, model: nn.Module | None = None)
         model = build_model(folder, config)
     load_weights(folder / WEIGHTS, model)
     return Checkpoint(
-        name=folder.resolve().name,
+        name=re.sub(r"^\.(.+)\.old-[0-9a-f]{8}$", r"\1", folder.resolve().name),
         folder=folder,
         model=model.float().eval(),
         preprocessing=read_preprocessing(folder / CONFIG, config["preprocessing"]),

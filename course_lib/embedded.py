@@ -12,7 +12,9 @@ there, and unpacked into a cache folder. Two environment variables change this:
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import glob
 import hashlib
 import json
 import os
@@ -24,6 +26,8 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from filelock import FileLock, Timeout
 
 from .errors import CheckpointError, DataError, DownloadError
 from .images import printable
@@ -115,8 +119,13 @@ def fetch_embedded(url: str, sha256: str, folder: Path, timeout: float | None = 
     """
     print(f"The course's own data is not here yet: fetching {url} into {folder.parent}", file=sys.stderr)
     work = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    lock = FileLock(work.with_name(f"{work.name}.lock"))
     try:
-        work.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(folder)
+        with contextlib.suppress(OSError, NotImplementedError):  # a file system without locks
+            lock.acquire()
+        work.mkdir()
         archive = work / "archive.tar"
         found = _download(url, archive, TIMEOUT if timeout is None else timeout)
         if found != sha256:
@@ -138,6 +147,23 @@ def fetch_embedded(url: str, sha256: str, folder: Path, timeout: float | None = 
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        lock.release()
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Delete what processes that were killed left of earlier tries. Whoever is at work holds a lock."""
+    for mark in folder.parent.glob(f".{glob.escape(folder.name)}-*.lock"):
+        lock = FileLock(mark)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError, NotImplementedError):
+            continue
+        shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
+        lock.release()
+        with contextlib.suppress(OSError):
+            mark.unlink(missing_ok=True)
 
 
 def _download(url: str, target: Path, timeout: float) -> str:

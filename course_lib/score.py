@@ -187,10 +187,15 @@ def score_folder(
         raise DataError(f"{printable(folder)}: there is no such folder; check the path")
     if out.suffix != ".parquet":
         raise DataError(f"{printable(out)}: the result is a Parquet file; let its name end in .parquet")
-    if out.exists():
-        raise DataError(f"{printable(out)}: it is there already; delete it or choose another name")
     parts = out.with_name(out.name + ".parts")
     about = {"model": detector.id, "threshold": detector.threshold, "folder": str(folder.resolve())}
+    if out.exists():
+        if not parts.exists():
+            raise DataError(f"{printable(out)}: it is there already; delete it or choose another name")
+        done = check_parts([out], about)  # a kill came right after the last rename: all is done
+        unreadable = done - pa.parquet.read_table(out, columns=["error"])["error"].null_count
+        shutil.rmtree(parts, ignore_errors=True)
+        return Scored(out, done, done, unreadable, unreadable_path(out) if unreadable else None)
     parts.mkdir(parents=True, exist_ok=True)
     with only_one(parts):
         found = finished_parts(parts)

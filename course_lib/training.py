@@ -23,7 +23,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,6 +198,7 @@ def fit(
 
         def begin() -> None:
             state = open_run(run_dir, settings, resume)
+            clear_unfinished(run_dir)
             if not state["model"]:  # the first weights are kept too: an interrupt in epoch 1 changes nothing
                 state["best"] = copy_weights(model)
                 keep(state, model, optimizer, average, stepper)
@@ -597,6 +598,15 @@ def clear_run(run_dir: Path) -> None:
         ) from error
 
 
+def clear_unfinished(run_dir: Path) -> None:
+    """Delete what a process that was killed while it wrote left under names of its own."""
+    for name in (STATE, HISTORY, BEST):
+        for left in [*run_dir.glob(f".{name}.new-*"), *run_dir.glob(f".{name}.old-*")]:
+            shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
 def difference(key: str, old: Any, new: Any) -> str:
     """``"lr=0.003 and is now asked for lr=0.001"``, going into dictionaries."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -655,7 +665,14 @@ def save_state(run_dir: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_file(run_dir / STATE, buffer.getvalue())
-    write_file(run_dir / HISTORY, history_table(state).to_csv(index=False).encode())
+    save_history(run_dir, state)
+
+
+def save_history(run_dir: Path, state: dict[str, Any]) -> None:
+    """Make history.csv say what the state says."""
+    path, content = run_dir / HISTORY, history_table(state).to_csv(index=False).encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_file(path, content)
 
 
 def save_best(run_dir: Path, state: dict[str, Any], model: nn.Module, preprocessing: Preprocessing) -> Path:
@@ -671,8 +688,11 @@ def save_best(run_dir: Path, state: dict[str, Any], model: nn.Module, preprocess
 def finish(
     state: dict[str, Any], model: nn.Module, preprocessing: Preprocessing, run_dir: Path, write: bool = True
 ) -> FitResult:
-    """The best weights into the model, and the result; with `write`, the checkpoint if it is not there."""
+    """The best weights into the model, and the result; with `write`, also what a process that was killed
+    right after its last state could no longer write: the last row, the checkpoint."""
     model.load_state_dict(state["best"])
+    if write:
+        save_history(run_dir, state)
     checkpoint = None
     if state["best_epoch"]:
         checkpoint = run_dir / BEST

@@ -9,6 +9,7 @@ The first code cell of every lesson is `SET_UP`, and this is the only place wher
 """
 
 import argparse
+import glob
 import os
 import re
 import shutil
@@ -142,6 +143,8 @@ def run(path: Path, timeout: int) -> None:
             cell.outputs, cell.execution_count = [], None
     for leftover in (path.parent / "runs").glob(path.name[:2] + "_*"):
         shutil.rmtree(leftover)  # a training left from before would be continued instead of run
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
     client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     )

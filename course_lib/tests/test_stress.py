@@ -1,0 +1,108 @@
+"""A light share of `make stress`, and one test for each fault that it has found."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from toys import ToySet, small_checkpoint, toy
+
+from course_lib import DataError, Detector, checkpoints, fit, load_checkpoint, save_checkpoint, score
+
+HERE = Path(__file__).parent
+
+
+# --- what a kill at a bad moment used to leave behind -------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it, and what the moment would have cleaned up is not run here."""
+
+
+def killed_before_rename(monkeypatch, number: int, work) -> None:
+    """Run `work` and stop it dead before its n-th rename; clearing up is stopped, too."""
+    calls, dead, rename = 0, False, os.replace
+
+    def replace(*args):
+        nonlocal calls, dead
+        calls += 1
+        if calls == number:
+            dead = True
+            raise Killed
+        return rename(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        for place, name in ((checkpoints.shutil, "rmtree"), (Path, "unlink")):
+            whole = getattr(place, name)
+            patch.setattr(place, name, lambda *a, whole=whole, **k: None if dead else whole(*a, **k))
+        with pytest.raises(Killed):
+            work()
+
+
+def train(folder):
+    quick = {"epochs": 2, "batch_size": 8, "crop": 16, "progress": False, "device": "cpu"}
+    return fit(toy(), ToySet(16), ToySet(8, seed=1), run_dir=folder, **quick)
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_run_killed_while_writing_ends_with_the_files_of_a_whole_one(tmp_path, monkeypatch, number):
+    """Killed after the last state and before the last row of history.csv, that row was missing for ever; and
+    files under other names stayed behind."""
+    whole = train(tmp_path / "whole")
+    killed_before_rename(monkeypatch, number, lambda: train(tmp_path / "run"))
+    train(tmp_path / "run")
+    names = lambda folder: sorted(p.name for p in folder.iterdir() if "tfevents" not in p.name)  # noqa: E731
+    assert names(tmp_path / "run") == names(whole.run_dir)
+    rows = [(f / "history.csv").read_text().splitlines() for f in (tmp_path / "run", whole.run_dir)]
+    assert len(rows[0]) == len(rows[1]) == 3
+
+
+def test_a_checkpoint_killed_between_two_renames_is_still_there(tmp_path, monkeypatch):
+    """The old one has been put aside, the new one is not in its place yet."""
+    folder = save_checkpoint(tmp_path / "mine", toy(seed=1))
+    killed_before_rename(monkeypatch, 2, lambda: save_checkpoint(folder, toy(seed=2)))
+    assert not folder.exists()
+    found = load_checkpoint(folder, model=toy())
+    assert found.name == "mine"
+    assert torch.equal(found.model.head[1].weight, toy(seed=1).head[1].weight)
+    save_checkpoint(folder, toy(seed=3))
+    assert torch.equal(load_checkpoint(folder, model=toy()).model.head[1].weight, toy(seed=3).head[1].weight)
+    assert not list(tmp_path.glob(".mine.old-*"))
+
+
+def test_a_scoring_killed_while_it_clears_up_is_done(tmp_path, monkeypatch):
+    """The table was there, whole, and so were its parts; the same command was told to delete the table."""
+    pytest.importorskip("pyarrow", reason="needs the extra serve")
+    detector = Detector.load(small_checkpoint(tmp_path / "small"), device="cpu")
+    for i in range(5):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.effect_noise((40, 40), 20 * i).convert("RGB").save(tmp_path / "in" / f"{i}.png")
+    (tmp_path / "in" / "bad.png").touch()
+    out = tmp_path / "s.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr(score.shutil, "rmtree", lambda *a, **k: None)
+        whole = score.score_folder(tmp_path / "in", out, detector, part_rows=2)
+    content = out.read_bytes()
+    again = score.score_folder(tmp_path / "in", out, detector, part_rows=2)
+    assert out.read_bytes() == content and not (tmp_path / "s.parquet.parts").exists()
+    assert (again.rows, again.resumed, again.unreadable) == (6, 6, 1)
+    assert again.unreadable_list == whole.unreadable_list
+    with pytest.raises(DataError, match="there already"):
+        score.score_folder(tmp_path / "in", out, detector)
+
+
+def test_what_a_killed_make_notebooks_left_is_cleared_away(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HERE.parents[1] / "notebooks")
+    import make_notebooks
+    import nbclient
+    import nbformat
+
+    path = tmp_path / "90_[tiny].ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), path)
+    (tmp_path / "90_[tiny].ipynb.123.part").write_text("half")
+    (tmp_path / "91.ipynb.123.part").write_text("somebody else's")
+    monkeypatch.setattr(nbclient.NotebookClient, "execute", lambda self: None)
+    make_notebooks.run(path, 60)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["90_[tiny].ipynb", "91.ipynb.123.part"]
