@@ -59,7 +59,7 @@ def picture(height=48, width=40, seed=0):
 def network():
     """A small FaceNeSt that is not at its silent beginning: attention that differs, logits that move."""
     torch.manual_seed(0)
-    model = facenest(width=4, attend=(2, 3), branches=("lc", "gc", "ls", "gs"))
+    model = facenest(width=4, depths=(1, 1, 1, 1), attend=(2, 3), branches=("lc", "gc", "ls", "gs"))
     with torch.no_grad():
         for values in model.parameters():
             if values.ndim > 1 and not values.any():
@@ -240,12 +240,15 @@ def test_grad_cam_of_another_network_is_captums():
         torch.testing.assert_close(grad_cam(model, x, layer, relu=False), theirs, atol=1e-6, rtol=1e-4)
 
 
-def test_a_scale_without_a_block_is_the_stems_map(network):
-    x = picture(40, 48)
-    assert not len(network.stages[0])
-    torch.testing.assert_close(grad_cam(network, x, 1, False), grad_cam(network, x, network.stem, False))
-    with torch.no_grad():
-        assert network(normalise(x[None]), return_details=True)[1]["features"][0].shape[2:] == x.shape[1:]
+def test_a_scale_without_a_block_is_the_stems_map():
+    model, x = facenest(width=4).eval(), picture(40, 48)
+    logit, details = model(normalise(x[None]), return_details=True)
+    assert not len(model.stages[0]) and model.stages[1]
+    features = details["features"][0]
+    slope = torch.autograd.grad(logit.sum(), features)[0].mean(dim=(2, 3), keepdim=True)
+    found = grad_cam(model, x, 1, relu=False)
+    torch.testing.assert_close(found, (slope * features).sum(dim=1)[0].detach(), atol=1e-9, rtol=1e-4)
+    assert found.std() > 0
 
 
 def test_a_layer_followed_by_one_that_writes_in_place_is_seen_before_it():
@@ -273,7 +276,8 @@ def test_the_network_is_left_as_it_was(network, name):
     assert all(torch.equal(a, b) for a, b in zip(weights.values(), model.state_dict().values(), strict=True))
     assert not model.stem[0].weight.requires_grad and model.stem[1].weight.requires_grad
     grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    assert list(grads) == ["head.3.bias"] and grads["head.3.bias"].item() == 1
+    last = f"head.{len(model.head) - 1}.bias"
+    assert list(grads) == [last] and grads[last].item() == 1
     assert not any(m._forward_hooks for m in model.modules())
     assert torch.equal(torch.get_rng_state(), generator)
     assert found.shape == (48, 40) and found.dtype == torch.float32 and found.device.type == "cpu"

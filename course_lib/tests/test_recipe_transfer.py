@@ -88,6 +88,16 @@ def test_time_buys_updates():
     assert updates == round(transfer.SECONDS * 8.0 / transfer.BATCH) == 3
 
 
+def test_a_new_speed_is_put_on_the_clock_of_the_old_ones():
+    old = {"changed": 100.0, "slow": 10.0, "fast": 1000.0, "middle": 50.0}
+    # The machine is half as fast as it was, by the median.
+    new = {"changed": 90.0, "slow": 5.0, "fast": 500.0, "middle": 20.0}
+    found = transfer.on_the_old_clock(new, old, {"changed"})
+    assert found == old | {"changed": 180.0}
+    assert transfer.on_the_old_clock(new, {}, {"changed"}) == new  # no table yet: everything is new
+    assert transfer.on_the_old_clock(new, old, set(new)) == new
+
+
 def test_the_stored_rows_are_whole_and_at_equal_time():
     if not TABLE.is_file():
         pytest.skip("the table has not been made")

@@ -3,6 +3,7 @@
     python data/recipe/transfer.py                     every row that is not there yet
     python data/recipe/transfer.py --question studio   a part of it: `studio`, `few`, `long` or `unseen`
     python data/recipe/transfer.py --again FaceNeSt    train the rows of one network once more
+    python data/recipe/transfer.py --measure --again FaceNeSt    the same, after a change of that network
 
 Two questions, those of `ablate_facenest.py`. `studio`: images of the embedded set, saved once more as JPEG of
 quality 50, judged on the *one* window of 32x32 pixels in the middle of each. `unseen`: photographs and real
@@ -12,11 +13,12 @@ the six pairings in which the photographs, the generator or both come from a sou
 three times as much time.
 
 Every training gets the same processor time of one thread, `SECONDS`; its number of updates is that time
-times the network's speed, measured side by side (`transfer_speed.csv`, `--measure` for anew). For one seed
-all see the same windows in the same order, a faster network more of them. All networks made for ImageNet see
-each window enlarged to twice its side, for their first layers halve the side at once. A *frozen* network
-is shown windows until the time is up, at most `EACH` of each image; then a logistic regression is fitted to
-what it says.
+times the network's speed, measured side by side (`transfer_speed.csv`, `--measure` for anew). Together with
+`--again`, the rows of the other networks stay, and so do their speeds: what is new is put on their clock. For
+one seed all see the same windows in the same order, a faster network more of them. All networks made for
+ImageNet see each window enlarged to twice its side, for their first layers halve the side at once. A *frozen*
+network is shown windows until the time is up, at most `EACH` of each image; then a logistic regression is
+fitted to what it says.
 
 Networks from scratch learn with lesson 10's rate, 0.003. A fine-tuned body has the better of two rates on the
 validation images of `studio` with seed 0: `transfer_rates.csv`. The regression is scikit-learn's as it comes.
@@ -240,8 +242,22 @@ def train_once(
 
 
 # ------------------------------------------------------------------------------------------- speed and rates
-def speeds(measure: bool) -> dict[str, float]:
-    """Images a second of each: trained, or if it stays frozen, looked at. From the table, or measured."""
+def on_the_old_clock(new: dict[str, float], old: dict[str, float], changed: set[str]) -> dict[str, float]:
+    """Speeds of which only those of the `changed` networks are new.
+
+    The machine may be slower or faster today than it was. So the new ones are divided by the median, over the
+    unchanged networks, of what each does now over what it did then.
+    """
+    same = [name for name in new if name in old and name not in changed]
+    drift = statistics.median(new[name] / old[name] for name in same) if same else 1.0
+    return {name: old[name] if name in same else new[name] / drift for name in new}
+
+
+def speeds(measure: bool, again: set[str]) -> dict[str, float]:
+    """Images a second of each: trained, or if it stays frozen, looked at.
+
+    From the table, or measured: of all, or of those in `again` only, if there are any.
+    """
     table, columns = FOLDER / "transfer_speed.csv", ("network", "images_per_second")
     if measure or not table.is_file():
         x, y = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8), torch.arange(BATCH) % 2.0
@@ -264,10 +280,11 @@ def speeds(measure: bool) -> dict[str, float]:
                 for _ in range(3):
                     once(name)
                 times[name].append(time.process_time() - start)
-        rows = [
-            {"network": name, "images_per_second": f"{3 * BATCH / statistics.median(times[name]):.1f}"}
-            for name in measured
-        ]
+        new = {name: 3 * BATCH / statistics.median(times[name]) for name in measured}
+        old = {row["network"]: float(row["images_per_second"]) for row in read_table(table)}
+        print("measured now:", {name: round(value, 1) for name, value in new.items()}, flush=True)
+        new = on_the_old_clock(new, old, again) if again else new
+        rows = [{"network": name, "images_per_second": f"{new[name]:.1f}"} for name in measured]
         write_table(table, columns, rows)
     found = {row["network"]: float(row["images_per_second"]) for row in read_table(table)}
     found |= {name: found[other] for name, other in SAME_SPEED.items()}
@@ -343,9 +360,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # the same on every machine, and fair to small networks
     kept, asked = Kept(options.work), options.question
-    speed, studio = speeds(options.measure), Studio()
-    best = settings(studio, list(ARMS), speed)
     again = set(options.again)
+    speed, studio = speeds(options.measure, again), Studio()
+    best = settings(studio, list(ARMS), speed)
     three, others = (
         ["FaceNeSt", FROZEN, TUNED],
         [name for name in ARMS if name not in ("FaceNeSt", FROZEN, TUNED)],
