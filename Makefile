@@ -7,6 +7,9 @@ NBVAL  := --nbval-current-env --nbval-cell-timeout 600 --nbval-sanitize-with not
 COVER  := --cov=course_lib --cov-report= --cov-config="$(CURDIR)/pyproject.toml"
 # Lessons whose every output nbval compares; in the others it compares the cells tagged nbval-check-output.
 STRICT := $(wildcard notebooks/01_*.ipynb notebooks/03_*.ipynb)
+# JupyterLab keeps its layout in the environment, not in your home; at first the table of contents is open.
+LAYOUT := $(CURDIR)/$(VENV)/lab-workspaces
+WORKSPACE := default-37a8.jupyterlab-workspace
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
@@ -45,7 +48,8 @@ install: $(VENV)/.lab-installed  ## set everything up, check the data, and open 
 
 lab: $(VENV)/.lab-installed  ## set everything up and open the course in JupyterLab
 	$(BIN)/python -m course_lib data verify studio
-	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
+	@mkdir -p "$(LAYOUT)"; test -e "$(LAYOUT)/$(WORKSPACE)" || cp ".lab/$(WORKSPACE)" "$(LAYOUT)/"
+	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.workspaces_dir="$(LAYOUT)" \
 	  --ServerApp.tornado_settings="{'websocket_max_message_size': 134217728}" \
 	  --LabApp.default_url="/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb)))" $(LAB_ARGS)
 

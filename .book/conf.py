@@ -23,6 +23,8 @@ linkcheck_timeout = 20
 
 html_theme = "sphinx_book_theme"
 html_title = project
+html_static_path = ["static"]
+html_css_files = ["course.css"]
 html_favicon = "favicon.svg"
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_show_sphinx = False
