@@ -211,11 +211,11 @@ class Deck:
         self.begin = "slide"  # the next cell begins a slide: in a new column, or below; "" if it need not
         self.height = 0.0  # of the slide so far
         self.notes: NotebookNode | None = None
-        for cell in lesson.cells:
+        for cell, following in zip(lesson.cells, [*lesson.cells[1:], None], strict=True):
             if cell.cell_type == "markdown":
                 self.markdown(cell.source)
             elif not self.left_out:
-                self.code(cell)
+                self.code(cell, described_by(following))
 
     def add(self, cell: NotebookNode, kind: str = "-", keep_free: float = 0) -> None:
         """Put a cell on the slide, or on a new one if it has no room (and `keep_free` pixels below it)."""
@@ -275,15 +275,24 @@ class Deck:
                 if said and said != shown:
                     self.say(said)
 
-    def code(self, cell: NotebookNode) -> None:
+    def code(self, cell: NotebookNode, alt: str) -> None:
         """Code, and what it gave: with the next key, below it or, where it has no room, on a new slide."""
         tags = set(cell.metadata.get("tags", []))
         if tags & {"solution", "no-slide"} or cell.source.startswith("# Set-up:") or not cell.source.strip():
             return
         self.add(nbformat.v4.new_code_cell(cell.source))
         for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                output.metadata["image/png"] = {"alt": alt}
             shown = nbformat.v4.new_code_cell("", outputs=[output], metadata={"tags": ["deck-output"]})
             self.add(shown, "fragment")
+
+
+def described_by(cell: NotebookNode | None) -> str:
+    """The words that stand below a figure in every lesson, for those who cannot see it."""
+    text = cell.source if cell is not None and cell.cell_type == "markdown" else ""
+    first = next((block.text for block in blocks(text) if block.kind == "paragraph"), "figure")
+    return " ".join(re.sub(r"[`*]", "", first).split())
 
 
 def split_details(text: str) -> tuple[str, str]:
@@ -331,6 +340,10 @@ def exporter():
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_css -%}<style>{{ resources.deck_style }}</style>{%- endblock -%}
+{%- block data_png scoped -%}<div class="jp-RenderedImage jp-OutputArea-output">
+<img src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}"
+ alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}"></div>
+{%- endblock -%}
 {%- block footer_js -%}<div id="where"></div>
 {% for script in resources.deck_scripts %}<script>{{ script }}</script>
 {% endfor %}{%- endblock -%}
