@@ -134,6 +134,7 @@ def fetch_embedded(url: str, sha256: str, folder: Path, timeout: float | None = 
                 f"{sha256[:12]}… is expected); try again later, or {_BY_HAND}"
             )
         _extract(archive, work / "data")
+        archive.unlink()  # whoever is killed behind the rename leaves an empty folder, and no more
         try:
             os.rename(work / "data", folder)
         except OSError:
@@ -174,9 +175,10 @@ def _download(url: str, target: Path, timeout: float) -> str:
     try:
         answer = urlopen(Request(url, headers={"User-Agent": "facenest-course"}), timeout=timeout)
     except HTTPError as error:
-        raise DownloadError(f"{url}: the server answered {error.code} {error.reason}; {_BY_HAND}") from error
+        answered = f"{error.code} {_words(error.reason)}"
+        raise DownloadError(f"{url}: the server answered {answered}; {_BY_HAND}") from error
     except (URLError, HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        reason = _words(getattr(error, "reason", error))
         raise DownloadError(f"cannot reach {url} ({reason}); check the network, or {_BY_HAND}") from error
 
     length = answer.headers.get("Content-Length") or ""
@@ -187,7 +189,7 @@ def _download(url: str, target: Path, timeout: float) -> str:
             try:
                 block = answer.read(1 << 16)
             except (OSError, HTTPException) as error:  # a time-out, a reset, a connection cut short
-                reason = str(error) or type(error).__name__
+                reason = _words(error) or type(error).__name__
                 stopped = f"{url}: stopped after {received:,} bytes ({reason}); try again"
                 raise DownloadError(stopped) from error
             if not block:
@@ -201,6 +203,11 @@ def _download(url: str, target: Path, timeout: float) -> str:
     if expected is not None and received != expected:
         raise DownloadError(f"{url}: stopped after {received:,} of {expected:,} bytes; try again")
     return digest.hexdigest()
+
+
+def _words(reason: object) -> str:
+    """What a server or the system says, on one line: some servers say rubbish, and Python hands it on."""
+    return printable(" ".join(str(reason).split()))
 
 
 def _extract(archive: Path, folder: Path) -> None:

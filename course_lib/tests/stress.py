@@ -11,6 +11,8 @@ any group found a fault, or did not come to its number of trials in its time. A 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -20,11 +22,16 @@ from pathlib import Path
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before torch is there: processes that fork have one thread
 
+import stress_checkpoints  # noqa: E402
 import stress_decode  # noqa: E402
+import stress_disk  # noqa: E402
 import stress_kill  # noqa: E402
+import stress_net  # noqa: E402
+import stress_serve  # noqa: E402
 from stress_kit import Trials  # noqa: E402
 
-GROUPS = {**stress_kill.GROUPS, **stress_decode.GROUPS}
+PARTS = (stress_kill, stress_disk, stress_net, stress_checkpoints, stress_serve, stress_decode)
+GROUPS = {name: group for part in PARTS for name, group in part.GROUPS.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
             trials = Trials(name, wanted, options.seed, options.seconds, Path(folder).resolve())
             os.environ["COURSE_CACHE_DIR"] = str(trials.folder / "cache")
             try:
-                work(trials)
+                with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+                    work(trials)
             except Exception:
                 trials.check(False, traceback.format_exc())
             trials.check(trials.done >= wanted, f"only {trials.done} of {wanted} in {options.seconds:g} s")

@@ -99,8 +99,9 @@ def kill_download(trials: Trials) -> None:
     def finished() -> None:
         look()
         trials.check(target.exists(), "it ended without its folder")
-        left = sorted(p.name for p in out.iterdir() if p != target)
-        trials.check(not left, f"left behind: {len(left)} things, such as {left[:1]}")
+        others = [p for p in out.rglob("*") if p.is_file() and target not in p.parents]
+        left = [p.name for p in others if p.stat().st_size]
+        trials.check(not left, f"left behind: {len(left)} files, such as {left[:1]}")
 
     def work() -> None:
         if not target.exists():  # as `embedded.data_folder` does

@@ -4,11 +4,24 @@ import os
 from pathlib import Path
 
 import pytest
+import stress_kill
+import stress_net
 import torch
+from filelock import FileLock
 from PIL import Image
 from toys import ToySet, small_checkpoint, toy
 
-from course_lib import DataError, Detector, checkpoints, fit, load_checkpoint, save_checkpoint, score
+from course_lib import (
+    DataError,
+    Detector,
+    DownloadError,
+    checkpoints,
+    embedded,
+    fit,
+    load_checkpoint,
+    save_checkpoint,
+    score,
+)
 
 HERE = Path(__file__).parent
 
@@ -106,3 +119,39 @@ def test_what_a_killed_make_notebooks_left_is_cleared_away(tmp_path, monkeypatch
     monkeypatch.setattr(nbclient.NotebookClient, "execute", lambda self: None)
     make_notebooks.run(path, 60)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["90_[tiny].ipynb", "91.ipynb.123.part"]
+
+
+# --- servers and archives -----------------------------------------------------------------------------------
+
+
+def test_what_a_killed_download_left_is_cleared_away(tmp_path, monkeypatch):
+    archive, sha256, data = stress_kill.make_archive(tmp_path / "in", 4)
+    target, url = tmp_path / "out" / "embedded-data-1", archive.as_uri()
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "_extract", lambda *a: (_ for _ in ()).throw(Killed))
+        patch.setattr(embedded.shutil, "rmtree", lambda *a, **k: None)
+        patch.setattr(embedded.os, "unlink", lambda *a, **k: None)
+        with pytest.raises(Killed):
+            embedded.fetch_embedded(url, sha256, target)
+    assert list(target.parent.glob(".embedded-data-1-*/archive.tar"))
+    embedded.fetch_embedded(url, sha256, target)
+    assert stress_kill.tree(target) == stress_kill.tree(data)
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
+
+
+def test_a_download_at_work_is_not_taken_for_a_killed_one(tmp_path):
+    archive, sha256, data = stress_kill.make_archive(tmp_path / "in", 4)
+    target = tmp_path / "out" / "embedded-data-1"
+    target.parent.mkdir()
+    work = target.with_name(".embedded-data-1-0123")
+    work.mkdir()
+    with FileLock(f"{work}.lock"):
+        embedded.fetch_embedded(archive.as_uri(), sha256, target)
+        assert work.exists()
+
+
+@pytest.mark.parametrize("manner", ["circle", "rude"])
+def test_a_server_that_says_rubbish_makes_one_line(tmp_path, manner):
+    with stress_kill.serving(stress_net.Moody) as address, pytest.raises(DownloadError) as caught:
+        embedded.fetch_embedded(f"{address}/{manner}/1/x.tar", "0" * 64, tmp_path / "data", 5)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
