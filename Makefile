@@ -13,7 +13,7 @@ WORKSPACE := default-37a8.jupyterlab-workspace
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench colab-check book book-check book-links editions editions-check card stick release clean
+.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench stress colab-check book book-check book-links editions editions-check card stick release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and s
 
 bench: $(VENV)/.test-installed  ## measure performance side by side; writes figures/bench/bench.json
 	$(BIN)/python figures/bench/run_bench.py
+
+stress: $(VENV)/.test-installed  ## kills, full disks, lost networks, 60,000 damaged pictures, rude clients (STRESS_ARGS="--only disk-full")
+	$(BIN)/python course_lib/tests/stress.py $(STRESS_ARGS)
 
 colab-check: $(VENV)/.lab-installed  ## run the lessons with Colab's versions of everything (CHECK_ARGS="--all")
 	$(BIN)/python notebooks/check_colab.py $(CHECK_ARGS)
