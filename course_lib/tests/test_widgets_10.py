@@ -103,7 +103,10 @@ def test_it_shows_the_numbers_of_the_network(piece):
     piece.choose("scale 3")
     told = text(piece.table)
     assert "64×32×32 = 65,536 numbers" in told and "57,728 of 316,286" in told
-    assert "27×27 pixels; through attention the whole image" in told
+    assert "23×23 pixels" in told and "attention" not in told
+    piece.choose("scale 4")
+    assert "47×47 pixels; through attention the whole image" in text(piece.table)
+    piece.choose("scale 3")
     with torch.no_grad():
         _, details = piece.model(normalise(FACES[0][None]), return_details=True)
     mean = details["features"][2][0].mean(0).numpy()
