@@ -1,7 +1,7 @@
 """Look at the built site: `make book-check` after `make book`.
 
 1. Every link and picture inside the site leads to a file that is there, every anchor to a place on its page.
-2. In headless Chromium, on every page, wide and narrow, light and dark: pictures load and have alt text, no
+2. In headless Chromium, on every page, wide, narrow and in the dark: pictures load and have alt text, no
    script fails, nothing is wider than the window, nothing but the badges comes from elsewhere, and words
    stand out from their ground by 4.5:1.
 3. The search finds a word in the lesson that explains it, and that answer opens.
@@ -29,7 +29,7 @@ BADGES = (
     "https://mybinder.org/badge",
 )
 SEARCHES = {"dilation": "03 · Convolution by hand", "prevalence": "12 · Judge it"}
-WIDTHS = (1280, 390)
+VIEWS = ((1280, "light"), (1280, "dark"), (390, "light"))  # width of the window, theme
 
 # Text whose colour stands out from the ground behind it by less than 4.5:1 (WCAG 2.1, 1.4.3).
 FAINT = """() => {
@@ -117,25 +117,24 @@ def look(html: Path, chromium: str) -> Iterator[str]:
     names = ["index.html", *sorted(f"notebooks/{path.name}" for path in (html / "notebooks").glob("*.html"))]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for width in WIDTHS:
-            for scheme in ("light", "dark"):
-                page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-                seen: list[str] = []
-                page.on("pageerror", lambda error, seen=seen: seen.append(f"a script fails: {error}"))
-                page.route("**/*", lambda route, seen=seen: fetch(route, base, seen))
-                for name in names:
-                    seen.clear()
-                    page.goto(base + name, wait_until="load")
-                    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-                    page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
-                    page.wait_for_load_state("networkidle")
-                    seen += [f"does not load: {src}" for src in page.evaluate(BROKEN)]
-                    seen += [f"has no alt text: {src}" for src in page.evaluate(UNTOLD)]
-                    seen += [f"too faint: {words}" for words in page.evaluate(FAINT)]
-                    wide = page.evaluate("document.documentElement.scrollWidth")
-                    seen += [f"is {wide} pixels wide"] * (wide > width)
-                    yield from (f"{name}, {width} wide, {scheme}: {fault}" for fault in dict.fromkeys(seen))
-                page.close()
+        for width, scheme in VIEWS:
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            seen: list[str] = []
+            page.on("pageerror", lambda error, seen=seen: seen.append(f"a script fails: {error}"))
+            page.route("**/*", lambda route, seen=seen: fetch(route, base, seen))
+            for name in names:
+                seen.clear()
+                page.goto(base + name, wait_until="load")
+                page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+                page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+                page.wait_for_load_state("networkidle")
+                seen += [f"does not load: {src}" for src in page.evaluate(BROKEN)]
+                seen += [f"has no alt text: {src}" for src in page.evaluate(UNTOLD)]
+                seen += [f"too faint: {words}" for words in page.evaluate(FAINT)]
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                seen += [f"is {wide} pixels wide"] * (wide > width)
+                yield from (f"{name}, {width} wide, {scheme}: {fault}" for fault in dict.fromkeys(seen))
+            page.close()
         yield from search(browser, base)
         browser.close()
     server.shutdown()

@@ -7,7 +7,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 project = "Real or Fake? Build FaceNeSt"
 author = "The contributors"
-copyright = "its contributors; code MIT"
+copyright = "its contributors; code MIT, text CC BY 4.0"
 language = "en"
 
 extensions = ["myst_nb"]

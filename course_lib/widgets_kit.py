@@ -24,6 +24,7 @@ from PIL import Image
 
 from .data import load
 
+FOCUS = "#0072B2"  # the frame round what has the keyboard: ipywidgets gives its sliders none
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -107,7 +108,8 @@ def keep_keys(name: str, keys: dict[str, str] | None = None) -> ipw.HTML:
     JupyterLab's.
     keys: which key clicks which child (by its class), such as ``{"r": "course-real"}``. With keys, the second
     click of a double click and the repeats of a key held down do nothing: they are no second answers.
-    Where a page does not run the handler, mouse, Tab and the space bar still do everything.
+    Where a page does not run the handler, mouse, Tab and the space bar still do everything. What has the
+    focus gets a frame that can be seen.
     """
     clicks = "".join(
         f"if(k==='{key}'){{e.preventDefault();g.querySelector('.{child}').click()}}"
@@ -127,7 +129,9 @@ def keep_keys(name: str, keys: dict[str, str] | None = None) -> ipw.HTML:
             ";if(g)window.addEventListener('click',function(e){if(e.detail&gt;1&amp;&amp;g.contains(e.target)"
             "&amp;&amp;e.target.closest('button')){e.preventDefault();e.stopImmediatePropagation()}},true)"
         )
-    return ipw.HTML(f'<style onload="{script}">.{name} {{ outline: none; }}</style>')
+    seen = f".{name} :is(button, input, select, textarea, .noUi-handle, [contenteditable]):focus-visible"
+    frame = f"{seen} {{ outline: 3px solid {FOCUS} !important; outline-offset: 1px; }}"
+    return ipw.HTML(f'<style onload="{script}">.{name} {{ outline: none; }} {frame}</style>')
 
 
 def read_number(text: Any, what: str, low: float, high: float) -> float:

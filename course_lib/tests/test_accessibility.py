@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_lib import plots, serve_page
+from course_lib import plots, serve_page, widgets_kit
 
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,7 +195,11 @@ def test_fixed_colours_of_widgets_stand_out_in_both_themes():
             for colour in re.findall(r"#[0-9a-fA-F]{6}\b", declaration):
                 for ground in (LIGHT, DARK):
                     assert plots.contrast(colour, ground) >= 3, f"{module}: {declaration} on {ground}"
-    for colour in (plots.REAL, plots.FAKE):  # bars, borders
+    for colour in (
+        plots.REAL,
+        plots.FAKE,
+        widgets_kit.FOCUS,
+    ):  # bars, borders, the frame of what has the focus
         assert min(plots.contrast(colour, ground) for ground in (LIGHT, DARK)) >= 3
 
 
