@@ -20,7 +20,8 @@ import ipywidgets as ipw
 # drop     hands over the files, folders left out.
 # paste    hands over the files of the clipboard (a screenshot is one, a PNG), if the focus is in the piece.
 # keydown  JupyterLab takes plain keys and Ctrl+V as commands of its own (Ctrl+V pastes a cell) unless it
-#          finds Lumino's attribute; other combinations with Ctrl, Alt or Cmd, and Shift+Enter, stay its own.
+#          finds Lumino's attribute on whatever has the focus. Other combinations with Ctrl, Alt or Cmd, and
+#          Shift+Enter, stay its own.
 SCRIPT = """
 var zone = this.previousElementSibling, root = this.closest('.ROOT');
 if (root && !root.dataset.takesFiles) {
@@ -63,7 +64,7 @@ if (root && !root.dataset.takesFiles) {
     if (!root.contains(event.target)) return;
     var key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
     var theirs = (command && key !== 'v') || event.altKey || (event.shiftKey && key === 'enter');
-    root.toggleAttribute('data-lm-suppress-shortcuts', !theirs);
+    event.target.toggleAttribute('data-lm-suppress-shortcuts', !theirs);
   }, true);
   zone.hidden = false;
 }
