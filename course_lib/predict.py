@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from .checkpoints import CLASS_NAMES, MIN_SIDE, Preprocessing, load_checkpoint
+from .checkpoints import CLASS_NAMES, LARGEST_WHOLE, MIN_SIDE, Preprocessing, load_checkpoint
 from .errors import ImageError
 from .evaluation import predict_logits, to_probability
 from .images import decode_image
@@ -100,7 +100,7 @@ class Detector:
         def good_pictures() -> Iterator[torch.Tensor]:  # decoded one by one, as the network asks for them
             for index, picture in enumerate(as_pictures(images)):
                 try:
-                    decoded = read_picture(picture, index)
+                    decoded = read_picture(picture, index, self.preprocessing)
                 except ImageError as error:
                     if errors == "raise":
                         raise
@@ -125,7 +125,7 @@ class Detector:
         `decode_image`. Raises `ImageError`.
         """
         image = decode_image(picture, min_side=MIN_SIDE, name=name or None, **limits)
-        return self.preprocessing.views(torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous())
+        return self.preprocessing.views(looked_at(image, self.preprocessing))
 
     def judge(self, windows: Sequence[torch.Tensor], batch_size: int = 64) -> np.ndarray:
         """The second half: P(fake) of pictures given as their `windows`, which share batches."""
@@ -164,10 +164,33 @@ def as_pictures(images: Picture | Iterable[Picture]) -> Iterable[Picture]:
     return images
 
 
-def read_picture(picture: Picture, index: int) -> torch.Tensor:
-    """Decode picture number `index` (from 0) to uint8 3 x H x W, or raise an `ImageError` that names it."""
+def read_picture(picture: Picture, index: int, preprocessing: Preprocessing) -> torch.Tensor:
+    """Decode picture number `index` (from 0) to uint8 3 x h x w, or raise an `ImageError` that names it.
+
+    Only the part that the preprocessing looks at: see `looked_at`.
+    """
     name = str(picture) if isinstance(picture, (str, Path)) else ""
     if not name:
         name = f"image number {index} ({type(picture).__name__})"
     image = decode_image(picture, min_side=MIN_SIDE, name=name)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return looked_at(image, preprocessing)
+
+
+def looked_at(image: Image.Image, preprocessing: Preprocessing) -> torch.Tensor:
+    """The middle part of an RGB picture, beyond which the preprocessing does not look: uint8 3 x h x w.
+
+    Its `views` are those of the whole picture, to the last bit; cut first, a photograph of 12 megapixels is
+    not copied several times before nine tenths of it are thrown away. The memory is as Pillow orders it,
+    which torchvision's resizing likes better than three planes.
+    """
+    width, height = image.size
+    if preprocessing.side is not None:
+        wide = high = min(width, height)
+    elif preprocessing.crop:
+        wide, high = width, height
+    else:
+        wide, high = min(width, LARGEST_WHOLE), min(height, LARGEST_WHOLE)
+    left, top = (width - wide) // 2, (height - high) // 2
+    if (wide, high) != (width, height):
+        image = image.crop((left, top, left + wide, top + high))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

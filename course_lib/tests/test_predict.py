@@ -133,7 +133,7 @@ def test_only_a_few_pictures_are_in_memory_at_a_time(detector, monkeypatch):
 
     alive, most = weakref.WeakSet(), 0
 
-    def decode(picture, index):
+    def decode(picture, index, preprocessing):
         nonlocal most
         tensor = torch.zeros(3, 64, 64, dtype=torch.uint8)
         alive.add(tensor)
@@ -232,3 +232,21 @@ def test_the_preprocessing_of_the_checkpoint_is_used(folder, detector, tmp_path)
 def test_a_network_without_a_checkpoint():
     detector = Detector(toy(), device="cpu")
     assert detector([picture()]).shape == (1,) and detector.name == "unnamed"
+
+
+@pytest.mark.parametrize("size", [(300, 200), (199, 301), (1300, 1100), (64, 64)])
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(),
+        Preprocessing(side=96),
+        Preprocessing(side=96, crop=40, crops=9),
+        Preprocessing(crop=48, crops=5),
+    ],
+)
+def test_cutting_first_changes_no_view(size, preprocessing):
+    """What `looked_at` cuts away was never looked at: the views are those of the whole picture, to the bit."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    whole = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    cut = predict.looked_at(Image.fromarray(pixels), preprocessing)
+    assert torch.equal(preprocessing.views(cut), preprocessing.views(whole))
