@@ -383,7 +383,8 @@ def final(sources: dict[str, FaceDataset], plan: Plan, work: Path, out: Path) ->
     y = np.concatenate([np.full(len(v), int(name in FAKES)) for name, v in logits.items()])
     z = np.concatenate(list(logits.values()))
     try:
-        temperature = fit_temperature(y, z)
+        # Never below 1: that would make it surer of strangers on the strength of sources that it knows.
+        temperature = max(1.0, fit_temperature(y, z))
     except DataError as error:  # after a training too short to answer better than a coin
         temperature = 1.0
         print(f"The temperature stays 1: {error}")
@@ -475,7 +476,8 @@ def card(folder: Path) -> str:
         f"It says *fake* from P(fake) {config['threshold']:.3f} on; its logits are divided by "
         f"{config['temperature']:.2f} (a temperature, lesson 12). Both were chosen on the pictures kept back "
         "of the four sources, the same as those of the last table above, and hold for such pictures only: on "
-        "a source it never saw, 0.8 does not mean 0.8.",
+        "a source it never saw, 0.8 does not mean 0.8. (A temperature below 1 is not taken: it would make "
+        "the detector surer of strangers on the strength of sources that it knows.)",
         "",
         "## What it must not be used for",
         "",
