@@ -457,7 +457,7 @@ def test_a_heat_map_beside_its_picture(uploader):
 
 def test_the_history_is_saved_as_csv_and_json(uploader):
     files = pictures(1)
-    choose(uploader, [*files, ("=1+1.jpg", b"no picture")])
+    choose(uploader, [*((f.name, f.read_bytes()) for f in files), ("=1+1.jpg", b"no picture")])
     for kind, ending in (("CSV", "csv"), ("JSON", "json")):
         with uploader.page.expect_download() as download:
             uploader.get_by_role("link", name=f"Save as {kind}").click()
