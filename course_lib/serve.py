@@ -40,6 +40,8 @@ try:
     from starlette.exceptions import HTTPException
     from starlette.formparsers import MultiPartException, MultiPartParser
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from .patience import patient
 except ImportError as missing:
     raise CourseError(
         f"The service needs the package {missing.name}: pip install 'facenest-course[serve]'"
@@ -492,6 +494,9 @@ def serve(
             "Whoever can reach this address can use it: there is no password and no encryption.", flush=True
         )
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken body is told its sender, not us
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    http = patient((limits or Limits()).seconds)
+    config = uvicorn.Config(
+        app, http=http, log_level="warning", access_log=False, timeout_graceful_shutdown=5
+    )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

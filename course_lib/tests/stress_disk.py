@@ -39,6 +39,9 @@ from course_lib import (
 )
 from course_lib.embedded import fetch_embedded
 
+# Bytes of the disk that fills up: at most about what each writer needs.
+ROOM = {"cache": 250_000, "scoring": 25_000, "download": 700_000, "checkpoint": 90_000, "training": 120_000}
+
 
 class Writers:
     """Everything here that writes files, each as `(write, wrong)`: do it in a folder; what is wrong there."""
@@ -68,7 +71,8 @@ class Writers:
 
     def score(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        score.score_folder(self.folder / "pictures", folder / "s.parquet", self.detector, part_rows=8)
+        if not (folder / "s.parquet").exists():
+            score.score_folder(self.folder / "pictures", folder / "s.parquet", self.detector, part_rows=8)
 
     def fetch(self, folder: Path) -> None:
         if not (folder / "data").exists():
@@ -87,7 +91,7 @@ def disk_full(trials: Trials) -> None:
         kind = ""
         while trials.more():
             name, (write, right) = list(writers.all.items())[trials.done % len(writers.all)]
-            room = trials.rng.randrange(8_192, 400_000)
+            room = trials.rng.randrange(4_096, ROOM[name])
             with small_disk(place, room) as remount:
                 kind = "tmpfs" if remount else "limit on file size"
 

@@ -201,7 +201,7 @@ def thousands(trials: Trials) -> None:
     most = hard if hard != resource.RLIM_INFINITY else 100_000
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, max(soft, trials.wanted + 500)), hard))
     lines = []
-    with service(trials) as (process, port):
+    with service(trials, "--timeout", "60") as (process, port):
         ask(port, form("a.png", seeds("PNG")[0]))
         base, before = open_files(process), megabytes(process)
         for _ in range(trials.wanted):

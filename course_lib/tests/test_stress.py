@@ -1,9 +1,15 @@
 """A light share of `make stress`, and one test for each fault that it has found."""
 
+import asyncio
 import os
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
+import stress
 import stress_kill
 import stress_net
 import torch
@@ -155,3 +161,86 @@ def test_a_server_that_says_rubbish_makes_one_line(tmp_path, manner):
     with stress_kill.serving(stress_net.Moody) as address, pytest.raises(DownloadError) as caught:
         embedded.fetch_embedded(f"{address}/{manner}/1/x.tar", "0" * 64, tmp_path / "data", 5)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+# --- slow clients ------------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_asks_nothing_is_ended(tmp_path):
+    """uvicorn waits for ever for a header; a header that never ends held its connection."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
+    from course_lib.patience import patient
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await asyncio.sleep(1.2)  # longer than the patience: work is no idleness
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+    config = uvicorn.Config(app, http=patient(0.5), log_level="error", timeout_keep_alive=30)
+    server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    whole, half = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nX-A: "
+    try:
+        for sent in (b"", half, whole, whole + half):
+            with socket.create_connection(listener.getsockname(), timeout=30) as line:
+                line.sendall(sent)
+                said = b""
+                while more := line.recv(4096):  # until the other side ends it
+                    said += more
+            assert said.endswith(b"ok") == sent.startswith(whole)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+
+
+# --- a light share of it all --------------------------------------------------------------------------------
+
+LIGHT = (
+    "kill-download", "kill-cache", "kill-training", "kill-scoring", "side-by-side", "disk-full", "read-only",
+    "clock", "same-again", "network", "archives", "checkpoints", "decode-jpeg", "decode-png", "decode-webp",
+    "decode-gif",
+    "decode-bmp", "decode-tiff", "decode-ways", "serve-loopback",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills, mounts and forks as Linux has them")
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_light_share_of_make_stress(half):
+    for package in ("pyarrow", "fastapi", "httpx"):
+        pytest.importorskip(package, reason="needs the extra test")
+    groups = LIGHT[half::2]
+    command = [sys.executable, str(HERE / "stress.py"), "--share", "0.02"]
+    command += [word for name in groups for word in ("--only", name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[:-1]] == list(groups)
+    assert f"{len(groups)} groups, " in done.stdout and ", 0 faults (seed 0)" in done.stdout
+
+
+def test_a_fault_is_told_and_kept(tmp_path, monkeypatch, capsys):
+    """The stress command itself: what it finds makes its status 1, as does a group that does not finish."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+    def finds(trials):
+        while trials.more():
+            trials.done += 1
+            trials.check(trials.done != 2, f"kept as {trials.keep(b'x', 'y')}")
+
+    groups = {
+        "finds": (finds, 3),
+        "crashes": (lambda trials: 1 / 0, 1),
+        "stops": (lambda trials: None, 7),
+        "good": (lambda trials: setattr(trials, "done", trials.wanted), 9),
+    }
+    monkeypatch.setattr(stress, "GROUPS", groups)
+    assert stress.main(["--seed", "5"]) == 1
+    out = capsys.readouterr().out
+    assert "FAULT trial 2: kept as build/stress/y" in out and (tmp_path / "build/stress/y").exists()
+    assert "ZeroDivisionError" in out and "only 0 of 7" in out
+    assert out.splitlines()[-1] == "4 groups, 12 trials, 4 faults (seed 5)"
+    assert stress.main(["--only", "good", "--times", "2"]) == 0
+    assert "good             2 of 2 trials, 0 faults" in capsys.readouterr().out
