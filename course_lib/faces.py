@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 MAX_FACES = 6  # the largest ones are judged
-SEARCH_SIDE = 1280  # faces are looked for in a copy whose longer side is at most this
+SEARCH_SIDE = 960  # faces are looked for in a copy whose longer side is at most this
 LEAST_SIDE = 800  # and at least this: small pictures are enlarged, for the finder needs 80 pixels of face
 MARGIN = 1.5  # side of the judged square, in sides of the box that was found
 FILLED = 0.6  # a square of this share of the shorter side is no crop worth making: the picture is the face
