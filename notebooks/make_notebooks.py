@@ -2,7 +2,7 @@
 
 A second run gives no diff: what differs from run to run without telling a reader anything
 (progress bars, widget state, object addresses, time stamps, tracebacks' paths) is not stored.
-`--check` runs nothing and only says whether the stored notebooks are in normal form.
+`--check` runs nothing and only says whether the stored notebooks are in normal form and begin with `SET_UP`.
 
 The first code cell of every lesson is `SET_UP`, and this is the only place where it is written:
 `--set-up` writes it into the lessons and runs nothing (outside Colab the cell prints nothing).
@@ -174,6 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
             normal = nbformat.writes(normalise(nbformat.reads(stored, as_version=4)), version=4) + "\n"
             if stored != normal:
                 print(f"{path.name}: not in normal form; run `make notebooks`")
+                status = 1
+            if set_up_cell(nbformat.reads(stored, as_version=4)).source != SET_UP:
+                print(f"{path.name}: its set-up cell differs; run notebooks/make_notebooks.py --set-up")
                 status = 1
             continue
         if options.set_up:

@@ -128,8 +128,22 @@ def test_has_the_parts_of_a_lesson(path):
 
 
 def test_the_set_up_cell_is_the_same_everywhere():
-    first = {code_cells(read(path))[0].source for path in LESSONS}
-    assert len(first) == 1
+    """Written in one place, `SET_UP`; `make_notebooks.py --set-up` puts it into the lessons."""
+    for path in LESSONS:
+        first = code_cells(read(path))[0]
+        assert first.source == make_notebooks.SET_UP, f"{path.name}: run notebooks/make_notebooks.py --set-up"
+        assert first.outputs == [], f"{path.name}: outside Colab the cell says nothing"
+
+
+def test_a_lesson_whose_set_up_cell_differs_is_refused(tmp_path, capsys):
+    notebook = read(LESSONS[0])
+    code_cells(notebook)[0].source += "\nprint('mine')"
+    path = tmp_path / LESSONS[0].name
+    make_notebooks.write(notebook, path)
+    assert make_notebooks.main(["--check", str(path)]) == 1
+    assert "its set-up cell differs" in capsys.readouterr().out
+    assert make_notebooks.main(["--set-up", str(path)]) == 0
+    assert make_notebooks.main(["--check", str(path)]) == 0
 
 
 def test_untouched_exercises_claim_nothing():
