@@ -35,7 +35,7 @@ def printed(tmp_path_factory):
             env=os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")},
         )  # fmt: skip
     try:
-        for _ in range(600):
+        for _ in range(int(600 * stage.PATIENCE)):
             text = log.read_text()
             if "Use Control-C" in text:
                 break
