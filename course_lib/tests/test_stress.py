@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import stress
 import stress_kill
@@ -22,6 +24,7 @@ from course_lib import (
     Detector,
     DownloadError,
     checkpoints,
+    decode_image,
     embedded,
     fit,
     load_checkpoint,
@@ -194,6 +197,23 @@ def test_a_connection_that_asks_nothing_is_ended(tmp_path):
         server.should_exit = True
         thread.join(30)
         listener.close()
+
+
+# --- small files that become large --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_deep_pictures_need_few_bytes_a_pixel(kind):
+    """A TIFF of 4 kB took 946 MB and two seconds: 84 million pixels of 16 bits, each made 24 bytes long."""
+    array = np.arange(3_000_000).reshape(1_500, 2_000).astype(kind)
+    array = array % 65_536 if kind is np.uint16 else array / 3_000_000
+    tracemalloc.start()
+    found = np.asarray(decode_image(array))[:, :, 0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = (array.astype(np.int64) + 128) // 257 if kind is np.uint16 else np.rint(array * 255.0)
+    assert np.array_equal(found, expected)
+    assert peak < 10 * array.size + 20_000_000, f"{peak / array.size:.0f} bytes a pixel"
 
 
 # --- a light share of it all --------------------------------------------------------------------------------
