@@ -205,8 +205,8 @@ def test_a_connection_that_asks_nothing_is_ended(tmp_path):
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 def test_deep_pictures_need_few_bytes_a_pixel(kind):
     """A TIFF of 4 kB took 946 MB and two seconds: 84 million pixels of 16 bits, each made 24 bytes long."""
-    array = np.arange(3_000_000).reshape(1_500, 2_000).astype(kind)
-    array = array % 65_536 if kind is np.uint16 else array / 3_000_000
+    array = np.arange(3_000_000).reshape(1_500, 2_000)
+    array = (array % 65_536 if kind is np.uint16 else array / 3_000_000).astype(kind)
     tracemalloc.start()
     found = np.asarray(decode_image(array))[:, :, 0]
     peak = tracemalloc.get_traced_memory()[1]
