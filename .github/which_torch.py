@@ -25,7 +25,7 @@ def main(wanted: str) -> int:
     kind = kind_of(torch, str(Requirement(line).specifier))
     print(f"torch {torch}, torchvision {version('torchvision')}: {kind}")
     if kind != wanted:
-        print(f"this job is about the {wanted} version, so it proves nothing; is its index or constraint set?")
+        print(f"this job is about the {wanted} version, so it proves nothing; is its index set?")
     return int(kind != wanted)
 
 
