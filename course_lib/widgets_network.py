@@ -153,12 +153,13 @@ def described(config: FaceNeStConfig, name: str) -> str:
         held = scale in config.attend and config.branches
         return blocks + side + (", with GLCSAttention" if held else "")
     kernel = max(3, config.stem_stride + 1)
+    dropout = "dropout, " if config.dropout else ""
     return {
         "image": "the pixels, normalised to about −2…2",
         "high-pass": "each pixel minus the mean of the 3×3 pixels around it",
         "stem": f"convolution {kernel}×{kernel}, stride {config.stem_stride}, batch norm, ReLU",
         "fusion": "the mean of each scale, a linear layer each, weights, a sum",
-        "head": f"batch norm, ReLU, {'dropout, ' if config.dropout else ''}one linear layer: the logit of fake",
+        "head": f"batch norm, ReLU, {dropout}one linear layer: the logit of fake",
     }[name]
 
 

@@ -24,10 +24,10 @@ from course_lib.evaluation import to_probability
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     model = facenest(width=4)
     with torch.no_grad():  # untrained networks say 0.5 to everything; this one has opinions
-        model.head[-1].weight.mul_(30)
+        model.head[-1].weight.mul_(100)
     return save_checkpoint(
         tmp_path_factory.mktemp("c") / "small",
         model,
@@ -245,7 +245,7 @@ def test_a_network_without_a_checkpoint():
     ],
 )
 def test_cutting_first_changes_no_view(size, preprocessing):
-    """What `looked_at` cuts away was never looked at: the views are those of the whole picture, to the bit."""
+    """What `looked_at` cuts away was never looked at: the views are those of the whole picture."""
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     whole = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     cut = predict.looked_at(Image.fromarray(pixels), preprocessing)
