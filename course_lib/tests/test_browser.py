@@ -496,13 +496,29 @@ def test_nothing_of_an_upload_is_in_the_saved_notebook(uploader, lesson):
             assert data[start : start + 40] not in text
 
 
+def side_by_side(*paths: Path) -> bytes:
+    """One JPEG of several portraits in a row, each twice as large."""
+    portraits = [Image.open(path).convert("RGB").resize((256, 256)) for path in paths]
+    row = Image.new("RGB", (300 * len(portraits), 300), "grey")
+    for i, portrait in enumerate(portraits):
+        row.paste(portrait, (300 * i + 22, 22))
+    file = io.BytesIO()
+    row.save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
 if __name__ == "__main__":  # the picture at the head of the lesson
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "figures" / "uploader.png"
     with tempfile.TemporaryDirectory() as folder, open_lesson(Path(folder)) as (page, _):
         box = page.locator(".course-uploader")
         if "studio" in box.locator(".cu-chooser option").all_inner_texts():
             box.get_by_label("Model:").select_option("studio")
-        files = [*studio_pictures(0, 1), *studio_pictures(1, 1)]
-        choose(box, [(f.name, f.read_bytes()) for f in files] + [("shopping list.jpg", b"milk, eggs, flour")])
+        real, fake = studio_pictures(0, 1)[0], studio_pictures(1, 1)[0]
+        files = [(fake.name, fake.read_bytes()), ("two people.jpg", side_by_side(real, fake))]
+        choose(box, [*files, ("shopping list.jpg", b"milk, eggs, flour")])
+        box.get_by_role("button", name="Heat map").first.click()
+        box.get_by_role("button", name="Hide the heat map").first.wait_for()
+        page.set_viewport_size({"width": 1280, "height": 2200})  # the whole piece at once
+        page.wait_for_timeout(2000)  # until the map is drawn
         box.screenshot(path=target)
     print(f"wrote {target}")
