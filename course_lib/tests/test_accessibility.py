@@ -62,7 +62,7 @@ def test_alt_text_says_what_a_picture_shows(path):
         badge = re.match(r"https://\S+(badge|shields\.io)", image["target"])
         assert len(words) >= (10 if badge else 60), f"{image['target']}: say what it shows, not {words!r}"
         assert not re.match(r"(an? )?(image|picture|photo|figure|screenshot) of\b", words, re.I), words
-        assert not re.search(r"\.(png|svg|jpe?g)\b", words), words
+        assert not re.fullmatch(r"\S+\.(png|svg|jpe?g)", words), f"a file's name says nothing: {words}"
 
 
 @every_text
