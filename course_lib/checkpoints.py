@@ -37,6 +37,8 @@ CLASS_NAMES = ("real", "fake")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
 MIN_SIDE = 32
 LARGEST_WHOLE = 1024
+LARGEST_DEPTH = 1_000  # blocks of a network from a file; the course's have fewer than ten
+ALWAYS_BUILT = 10_000_000  # numbers; a network with more must have as many bytes of weights in its file
 
 
 # --------------------------------------------------------------------------------------------- preprocessing
@@ -63,21 +65,26 @@ class Preprocessing:
             return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
         def number(value: Any) -> bool:
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            return (
+                isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
+            )  # no NaN
 
         if self.side is not None and not whole(self.side, MIN_SIDE):
             raise CheckpointError(
-                f"preprocessing: side={self.side!r} must be None or a whole number from {MIN_SIDE} up"
+                f"preprocessing: side={shown(self.side)} must be None or a whole number from {MIN_SIDE} up"
             )
         if self.crop != 0 and not whole(self.crop, MIN_SIDE) or isinstance(self.crop, bool):
             raise CheckpointError(
-                f"preprocessing: crop={self.crop!r} must be 0 or a whole number from {MIN_SIDE} up"
+                f"preprocessing: crop={shown(self.crop)} must be 0 or a whole number from {MIN_SIDE} up"
             )
         if not whole(self.crops, 1):
-            raise CheckpointError(f"preprocessing: crops={self.crops!r} must be a whole number from 1 up")
+            raise CheckpointError(
+                f"preprocessing: crops={shown(self.crops)} must be a whole number from 1 up"
+            )
         if not number(self.mean) or not number(self.std) or self.std <= 0:
             raise CheckpointError(
-                f"preprocessing: mean={self.mean!r} and std={self.std!r} must be numbers, std above 0"
+                f"preprocessing: mean={shown(self.mean)} and std={shown(self.std)} must be numbers, "
+                "std above 0"
             )
 
     def views(self, image: torch.Tensor) -> torch.Tensor:
@@ -99,8 +106,10 @@ class Preprocessing:
 
 # --------------------------------------------------------------------------------------------- architectures
 def _facenest(config: dict[str, Any]) -> nn.Module:
-    from .facenest import facenest
+    from .facenest import FaceNeStConfig, facenest
 
+    if (blocks := sum(FaceNeStConfig(**config).depths)) > LARGEST_DEPTH:
+        raise CheckpointError(f"depths of {blocks:,} blocks; at most {LARGEST_DEPTH:,} are built")
     return facenest(**config)
 
 
@@ -367,14 +376,16 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: {what}; save or download the checkpoint again")
 
     def number(value: Any) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
+        )  # no NaN
 
     demand(isinstance(config, dict), "it must hold a JSON object")
     demand("format" in config, 'it has no "format", so it was not written by this course')
     if config["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format {config['format']!r} is not the one known here, {FORMAT}; update "
-            "course_lib"
+            f"{path}: checkpoint format {shown(config['format'])} is not the one known here, {FORMAT}; "
+            "update course_lib"
         )
     demand(isinstance(config.get("architecture"), str), '"architecture" must be a text')
     demand(isinstance(config.get("model"), dict), '"model" must be an object')
@@ -383,13 +394,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     demand(
         config.get("class_names") == names,
         f"'class_names' must be {names} in this order, for a score is P(fake), and they are "
-        f"{config.get('class_names')!r}",
+        f"{shown(config.get('class_names'))}",
     )
     for key, default in (("threshold", 0.5), ("temperature", 1.0)):
         config.setdefault(key, default)
     threshold, temperature = config["threshold"], config["temperature"]
-    demand(number(threshold) and 0 <= threshold <= 1, f'"threshold" must lie in 0..1 and is {threshold!r}')
-    demand(number(temperature) and temperature > 0, f'"temperature" must be above 0 and is {temperature!r}')
+    demand(
+        number(threshold) and 0 <= threshold <= 1, f'"threshold" must lie in 0..1 and is {shown(threshold)}'
+    )
+    demand(
+        number(temperature) and temperature > 0, f'"temperature" must be above 0 and is {shown(temperature)}'
+    )
     for key in ("metrics", "training"):
         demand(isinstance(config.setdefault(key, {}), dict), f'"{key}" must be an object')
     return config
@@ -401,7 +416,7 @@ def read_preprocessing(path: Path, values: dict[str, Any]) -> Preprocessing:
     known = {field.name for field in fields(Preprocessing)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise CheckpointError(f"{path}: unknown preprocessing {', '.join(unknown)}; update course_lib")
+        raise CheckpointError(f"{path}: unknown preprocessing {', '.join(unknown)[:200]}; update course_lib")
     try:
         return replace(Preprocessing(), **values)
     except CheckpointError as error:
@@ -413,13 +428,18 @@ def build_model(folder: Path, config: dict[str, Any]) -> nn.Module:
     name = config["architecture"]
     if name not in ARCHITECTURES:
         raise CheckpointError(
-            f"{folder / CONFIG}: its architecture is {name!r}, and this course can build "
+            f"{folder / CONFIG}: its architecture is {shown(name)}, and this course can build "
             f"{', '.join(ARCHITECTURES)}; "
             "for a network of your own call load_checkpoint(folder, model=your_network)"
         )
     try:
+        with torch.device("meta"):  # the shapes alone: a line of config.json may ask for any amount of memory
+            shapes = ARCHITECTURES[name](config["model"]).state_dict().values()
+        needed, path = sum(tensor.numel() for tensor in shapes), folder / WEIGHTS
+        if needed > max(ALWAYS_BUILT, path.stat().st_size if path.exists() else 0):
+            raise CheckpointError(f"it would have {needed:,} numbers, and {WEIGHTS} is too small for them")
         return ARCHITECTURES[name](config["model"])
-    except (CourseError, TypeError, ValueError, RuntimeError) as error:
+    except (CourseError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"{folder / CONFIG}: its settings do not make a {name} network ({one_line(error)})"
         ) from error
@@ -491,6 +511,12 @@ def one_line(error: BaseException) -> str:
     """An error's text on one line, cut to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def shown(value: Any) -> str:
+    """A value that somebody else wrote into a file, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 100 else text[:99] + "…"
 
 
 def some_of(names: list[str]) -> str:

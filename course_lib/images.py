@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from .errors import ImageError, NotAnImageError, TooLargeError
 
 MAX_BYTES, MAX_PIXELS = 64_000_000, 120_000_000
+MAX_SCANS = 100  # of a progressive JPEG: each is a pass over all pixels, and programs write about ten
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _WANTED = "use a JPEG, PNG, WebP, GIF, BMP or TIFF image"
 
@@ -201,6 +202,10 @@ def _too_many_pixels(name: str, pixels: int, limit: int, size: str = "") -> TooL
 
 def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
     """Read the header only. Pillow's own bomb check may refuse before ours; its words are translated."""
+    if data.startswith(b"\xff\xd8\xff") and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise TooLargeError(
+            f"{name}: the JPEG has {scans:,} scans and at most {MAX_SCANS} are decoded; save it anew"
+        )
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

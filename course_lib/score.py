@@ -196,8 +196,9 @@ def score_folder(
         unreadable = done - pa.parquet.read_table(out, columns=["error"])["error"].null_count
         shutil.rmtree(parts, ignore_errors=True)
         return Scored(out, done, done, unreadable, unreadable_path(out) if unreadable else None)
-    parts.mkdir(parents=True, exist_ok=True)
-    with only_one(parts):
+    with failed_writing_told(out):
+        parts.mkdir(parents=True, exist_ok=True)
+    with failed_writing_told(out), only_one(parts):
         found = finished_parts(parts)
         done = safe = check_parts(found, about)
         progress(safe)
@@ -219,6 +220,19 @@ def score_folder(
         unreadable = join_parts(found, out, about, pa)
     shutil.rmtree(parts, ignore_errors=True)
     return Scored(out, done, safe, unreadable, unreadable_path(out) if unreadable else None)
+
+
+@contextmanager
+def failed_writing_told(out: Path) -> Iterator[None]:
+    """A full disk, a folder that may not be written: one sentence."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise DataError(
+            f"{printable(out)}: cannot be written ({why}); free some space, and the same command goes on, "
+            "or choose another place"
+        ) from error
 
 
 @contextmanager

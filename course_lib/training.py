@@ -728,12 +728,15 @@ def progress_bar(total: int, done: int, show: bool) -> Any:
 
 
 def open_board(run_dir: Path, epoch: int) -> Any:
-    """A TensorBoard writer into the run folder, or None if TensorBoard is not installed."""
+    """A TensorBoard writer into the run folder, or None where there is no TensorBoard or no writing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run_dir), purge_step=epoch + 1)
+    try:
+        return SummaryWriter(str(run_dir), purge_step=epoch + 1)
+    except OSError:  # a read-only folder: a finished run can be read; to go on, the state must be written
+        return None
 
 
 def report(board: Any, row: dict[str, float]) -> None:

@@ -22,7 +22,8 @@ from course_lib import CheckpointError, load_checkpoint
 from course_lib.checkpoints import CONFIG, WEIGHTS
 
 VALUES = (
-    None, True, 0, -1, 1, 3, 2.5, 1e308, float("nan"), 10**9, 10**30, "", "16", "x" * 5_000, [], [1, 2], {},
+    None, True, 0, -1, 1, 3, 2.5, 1e308, float("nan"), 10**9, 10**30, 10**400,
+    "", "16", "x" * 5_000, [], [1, 2], {},
     [[]] * 50, [10**9] * 4, [1, 1, 1, 10**6], ["lc"] * 100_000, {"__class__": "x"},
 )  # fmt: skip
 MEMORY = 1_000_000_000  # beside the process itself

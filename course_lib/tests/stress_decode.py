@@ -226,7 +226,7 @@ def every_way(trials: Trials) -> None:
 
     folder = small_checkpoint(trials.folder / "small")
     detector = Detector.load(folder, device="cpu")
-    page = widgets.Uploader({"small": detector}, thumbnails=True)
+    page = widgets.Uploader([str(folder)], thumbnails=True, find=False)
     whole = {kind: seeds(kind) for kind in FORMATS}
     good = slow = 0
     with TestClient(create_app(detector, Limits(pixels=MAX_PIXELS)), raise_server_exceptions=False) as client:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from stress_kill import (
     Slowly,
     empty,
@@ -232,8 +233,10 @@ def clock_jumps(trials: Trials) -> None:
 
 def same_again(trials: Trials) -> None:
     """One seed, one history: twice, with every kind of cache, any number of processors and loader workers."""
-    paths = paint_many(trials.folder / "in", 48)
-    paths = [str(shutil.copy(paths[3 * (i // 3)], Path(paths[i]).with_name(f"s{i}.jpg"))) for i in range(48)]
+    (trials.folder / "in").mkdir()
+    paths = [str(trials.folder / "in" / f"{i}.png") for i in range(48)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
     ways = {
         "memory": {}, "no cache": {"cache_bytes": 0}, "disk": {"disk": True}, "resident": {"resident": True},
         "1 processor": {"processors": 1}, "8 processors": {"processors": 8, "cache_bytes": 0},

@@ -210,7 +210,7 @@ def thousands(trials: Trials) -> None:
         answered = 0
         for line in lines:
             with suppress(OSError):
-                line.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                line.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         for line in lines:
             with suppress(OSError):
                 answered += line.recv(4_096).startswith(b"HTTP/1.1 200")

@@ -1,6 +1,7 @@
 """A light share of `make stress`, and one test for each fault that it has found."""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stress
+import stress_decode
 import stress_kill
 import stress_net
 import torch
@@ -20,6 +22,7 @@ from PIL import Image
 from toys import ToySet, small_checkpoint, toy
 
 from course_lib import (
+    CheckpointError,
     DataError,
     Detector,
     DownloadError,
@@ -31,6 +34,7 @@ from course_lib import (
     save_checkpoint,
     score,
 )
+from course_lib.errors import TooLargeError
 
 HERE = Path(__file__).parent
 
@@ -130,6 +134,55 @@ def test_what_a_killed_make_notebooks_left_is_cleared_away(tmp_path, monkeypatch
     assert sorted(p.name for p in tmp_path.iterdir()) == ["90_[tiny].ipynb", "91.ipynb.123.part"]
 
 
+# --- hostile settings, disks that may not be written --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"model": {"width": 4_000}}, "too small for them"),  # 20 GB of memory, before
+        ({"model": {"width": 4, "depths": [1, 1, 1, 10**7]}}, "at most 1,000"),  # minutes
+        ({"threshold": 10**400}, "must lie in 0..1"),  # an OverflowError
+        ({"threshold": "x" * 100_000}, "must lie in 0..1"),  # 100,000 letters long
+        ({"format": ["x"] * 100_000}, "is not the one known here"),
+    ],
+)
+def test_a_config_that_asks_for_too_much(tmp_path, change, words):
+    folder = small_checkpoint(tmp_path / "small")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_checkpoint(folder)
+    assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
+
+
+def test_scores_that_cannot_be_written_are_one_sentence(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="needs the extra serve")
+    detector = Detector.load(small_checkpoint(tmp_path / "small"), device="cpu")
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "in" / "a.png")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be written \(Not a directory\)"):
+        score.score_folder(tmp_path / "in", tmp_path / "file" / "s.parquet", detector)
+
+    def full(*args):
+        raise OSError(28, "Error writing bytes to file")
+
+    monkeypatch.setattr(score, "write_table", full)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); free some"):
+        score.score_folder(tmp_path / "in", tmp_path / "s.parquet", detector)
+
+
+def test_a_finished_run_on_a_read_only_disk_is_read(tmp_path, monkeypatch):
+    whole = train(tmp_path)
+
+    def read_only(*args, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", read_only)
+    assert train(tmp_path).history.equals(whole.history)
+
+
 # --- servers and archives -----------------------------------------------------------------------------------
 
 
@@ -214,6 +267,13 @@ def test_deep_pictures_need_few_bytes_a_pixel(kind):
     expected = (array.astype(np.int64) + 128) // 257 if kind is np.uint16 else np.rint(array * 255.0)
     assert np.array_equal(found, expected)
     assert peak < 10 * array.size + 20_000_000, f"{peak / array.size:.0f} bytes a pixel"
+
+
+def test_a_jpeg_of_very_many_scans_is_refused():
+    """384 kB of them took 18 seconds: each scan is a pass over all pixels."""
+    with pytest.raises(TooLargeError, match="10,000 scans and at most 100"):
+        decode_image(stress_decode.many_scans(64, 9_991))
+    assert decode_image(stress_decode.many_scans(64, 80)).size == (64, 64)
 
 
 # --- a light share of it all --------------------------------------------------------------------------------
