@@ -128,18 +128,13 @@ def words_in(drawing: Path) -> list[tuple[str, str, float]]:
     return found
 
 
-# Drawn before the orange of drawing.py became darker; shorten this list, never lengthen it.
-FAINT = {"lesson_10"}
-
-
 @every_drawing
 def test_words_in_a_drawing_stand_out(path):
     words = words_in(path)
     assert words
     for text, colour, _ in words:
         if colour != LIGHT:  # white words stand on dark squares of their own
-            enough = 3.5 if path.stem in FAINT else 4.5
-            assert plots.contrast(colour, LIGHT) >= enough, f"{text!r} in {colour}"
+            assert plots.contrast(colour, LIGHT) >= 4.5, f"{text!r} in {colour}"
 
 
 # Drawings with words that are smaller than they should be; shorten this list, never lengthen it.

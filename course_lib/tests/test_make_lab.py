@@ -26,6 +26,8 @@ pytestmark = [
 def printed(tmp_path_factory):
     """What `make lab` printed until its server was ready; the server runs until the test ends."""
     tmp_path = tmp_path_factory.mktemp("lab")
+    lesson = ROOT / "notebooks" / FIRST[0]
+    stored = lesson.read_bytes()  # JupyterLab saves what it shows, with its own metadata
     log = tmp_path / "lab.log"
     arguments = "--no-browser --port=0 --IdentityProvider.token=for-this-test"
     with log.open("w") as file:
@@ -46,6 +48,7 @@ def printed(tmp_path_factory):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+        lesson.write_bytes(stored)
 
 
 def test_opens_on_the_first_lesson_after_verifying_the_data(printed):
