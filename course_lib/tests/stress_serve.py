@@ -250,7 +250,7 @@ def loopback(trials: Trials) -> None:
 
 
 GROUPS = {
-    "serve-strangers": (strangers, 700),
+    "serve-strangers": (strangers, 420),
     "serve-slow": (slow_loris, 400),
     "serve-thousands": (thousands, 3_000),
     "serve-loopback": (loopback, 1),

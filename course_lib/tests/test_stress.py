@@ -271,7 +271,7 @@ def test_deep_pictures_need_few_bytes_a_pixel(kind):
 
 def test_a_jpeg_of_very_many_scans_is_refused():
     """384 kB of them took 18 seconds: each scan is a pass over all pixels."""
-    with pytest.raises(TooLargeError, match="10,000 scans and at most 100"):
+    with pytest.raises(TooLargeError, match="scans and at most 100 are"):
         decode_image(stress_decode.many_scans(64, 9_991))
     assert decode_image(stress_decode.many_scans(64, 80)).size == (64, 64)
 
