@@ -29,7 +29,7 @@ def made(**options) -> Detector:
     torch.manual_seed(0)
     model = facenest(width=4, **options).eval()
     with torch.no_grad():
-        model.head[3].weight.mul_(30)
+        model.head[-1].weight.mul_(30)
         for name, buffer in model.named_buffers():  # as if trained: batch norm must not be the identity
             if name.endswith("running_var"):
                 buffer.uniform_(0.5, 1.5)

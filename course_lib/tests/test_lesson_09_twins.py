@@ -57,7 +57,7 @@ def test_the_trunk_is_that_of_facenest_without_attention():
     torch.manual_seed(5)
     mine = LESSON.Trunk(4)
     torch.manual_seed(5)
-    whole = facenest(width=4, attend=(), high_pass=False)
+    whole = facenest(width=4, depths=(1, 1, 1, 1), attend=(), high_pass=False)
     names = {}
     for name, value in whole.state_dict().items():
         if name.startswith("stages"):

@@ -135,7 +135,8 @@ def test_the_card_calls_inverted_only_what_is_below_a_coin_with_its_whole_interv
     aucs = {"0.4760": ("0.4433", "0.5052"), "0.2000": ("0.1000", "0.3000"), "0.9000": ("0.8000", "0.9500")}
     rows = [row | {"auc": auc, "low": low, "high": high} for auc, (low, high) in aucs.items()]
     trained = {"network": "facenest", "parameters": 1, "epochs": 1, "batches": 100, "batch": 4, "crop": 64}
-    (tmp_path / "config.json").write_text(json.dumps({"training": trained | {"seed": 0}}))
+    config = {"training": trained | {"seed": 0}, "threshold": 0.5, "temperature": 1.0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     recipe.write_table(tmp_path / recipe.TABLE, rows)
     text = recipe.card(tmp_path)
     assert "| 0.4760 | 0.4433 to 0.5052 | a coin |" in text

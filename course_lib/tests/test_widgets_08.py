@@ -29,7 +29,7 @@ def text(widget) -> str:
 
 
 def test_it_shows_the_networks_own_maps_and_matrix(piece):
-    model = load_checkpoint("studio").model.eval()
+    model = load_checkpoint("studio_attention").model.eval()
     with torch.no_grad():
         logit, details = model(normalise(FACES[:1]), return_details=True)
     piece.as_trained()
