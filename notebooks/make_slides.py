@@ -236,7 +236,7 @@ class Deck:
         cell.metadata["slideshow"] = {"slide_type": kind}
         if kind in ("slide", "subslide"):
             where = " · ".join(part for part in (self.title, self.section) if part)
-            cell.metadata["slideshow"]["data"] = {"where": plain(where)}
+            cell.metadata["slideshow"]["data"] = {"where": re.sub(r"[`*]", "", where)}
         self.cells.append(cell)
 
     def say(self, text: str) -> None:
