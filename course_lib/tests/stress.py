@@ -17,6 +17,7 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -32,6 +33,21 @@ from stress_kit import Trials  # noqa: E402
 
 PARTS = (stress_kill, stress_disk, stress_net, stress_checkpoints, stress_serve, stress_decode)
 GROUPS = {name: group for part in PARTS for name, group in part.GROUPS.items()}
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Nothing on stderr: neither our progress bars nor what a decoder's C code has to say."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             trials = Trials(name, wanted, options.seed, options.seconds, Path(folder).resolve())
             os.environ["COURSE_CACHE_DIR"] = str(trials.folder / "cache")
             try:
-                with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+                with silence():
                     work(trials)
             except Exception:
                 trials.check(False, traceback.format_exc())
