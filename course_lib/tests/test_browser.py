@@ -179,25 +179,40 @@ def run_all(page, seconds=240):
 
 
 @contextlib.contextmanager
-def open_lesson(folder: Path):
-    """The lesson, run from top to bottom in a browser; yields (page, the stored notebook)."""
+def open_lesson(folder: Path, lesson: Path | None = None):
+    """The lesson, or another notebook, run from top to bottom in a browser: (page, the stored notebook)."""
     import nbformat
 
-    stored = folder / "work" / "notebooks" / LESSON.name
+    lesson = lesson or LESSON
+    stored = folder / "work" / "notebooks" / lesson.name
     stored.parent.mkdir(parents=True)
     if (ROOT / "figures").is_dir():
         shutil.copytree(ROOT / "figures", folder / "work" / "figures")
-    notebook = nbformat.read(LESSON, as_version=4)
+    notebook = nbformat.read(lesson, as_version=4)
     for cell in notebook.cells:  # outputs on the page are then outputs of this run
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     nbformat.write(notebook, stored)
     with jupyterlab(folder) as address, browser_page() as page:
         page.set_default_timeout(60_000 * PATIENCE)
-        page.goto(address(f"notebooks/{LESSON.name}"))
+        page.goto(address(f"notebooks/{lesson.name}"))
         wait_until_idle(page)
         run_all(page)
         yield page, stored
+
+
+@contextlib.contextmanager
+def open_pieces(folder: Path, code: list[str]):
+    """A notebook of these cells, run from top to bottom in a browser; yields the page."""
+    import nbformat
+
+    source = folder / "pieces.ipynb"
+    # A notebook that names no kernel makes JupyterLab ask which one, sometimes in the middle of a run.
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(text) for text in code]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), source)
+    with open_lesson(folder, source) as (page, _):
+        yield page
 
 
 def test_a_question_of_jupyterlab_does_not_stop_a_run(lesson):

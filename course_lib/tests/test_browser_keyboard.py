@@ -3,7 +3,6 @@
 Beside it: the uploader in test_browser, the game and the JPEG slider in test_browser_see.
 """
 
-import nbformat
 import pytest
 import test_browser as stage
 
@@ -33,15 +32,8 @@ CONTROLS = """name => [...document.querySelectorAll(`.${name} *`)]
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keyboard")
-    source = folder / "pieces.ipynb"
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    cells = [nbformat.v4.new_code_cell(code) for code in CODE]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), source)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "LESSON", source)
-        with stage.open_lesson(folder) as (opened, _):
-            yield opened
+    with stage.open_pieces(tmp_path_factory.mktemp("keyboard"), CODE) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("piece", PIECES)

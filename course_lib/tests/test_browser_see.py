@@ -1,6 +1,5 @@
 """The pieces of lessons 00 and 01 under real keys and a real mouse, in JupyterLab and Chromium."""
 
-import nbformat
 import pytest
 import test_browser as stage
 
@@ -15,16 +14,8 @@ CODE = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("see")
-    source = folder / "pieces.ipynb"
-    # A notebook that names no kernel makes JupyterLab ask which one, sometimes in the middle of a run.
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    cells = [nbformat.v4.new_code_cell(code) for code in CODE]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), source)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "LESSON", source)
-        with stage.open_lesson(folder) as (opened, _):
-            yield opened
+    with stage.open_pieces(tmp_path_factory.mktemp("see"), CODE) as opened:
+        yield opened
 
 
 def wait_for(page, selector, words):
