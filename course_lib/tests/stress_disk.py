@@ -80,6 +80,15 @@ class Writers:
             fetch_embedded(f"{self.address}/x.tar", self.sha256, folder / "data")
 
 
+def sentence_of(write: Callable, place: Path) -> str:
+    """The course's own sentence if `write` raises one, else ""."""
+    try:
+        write(place)
+    except CourseError as error:
+        return str(error)
+    return ""
+
+
 def disk_full(trials: Trials) -> None:
     """A file system that fills up at a random byte; one sentence; with more room, the same as undisturbed.
 
@@ -100,11 +109,7 @@ def disk_full(trials: Trials) -> None:
                     if not real:
                         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                         resource.setrlimit(resource.RLIMIT_FSIZE, (room // 4, resource.RLIM_INFINITY))
-                    try:
-                        write(place)
-                    except CourseError as error:
-                        return str(error)
-                    return ""
+                    return sentence_of(write, place)
 
                 try:
                     words = done_in_a_child(try_it)
@@ -153,11 +158,7 @@ def read_only(trials: Trials) -> None:
                     break
 
                 def try_it(write: Callable = write) -> str:
-                    try:
-                        write(place)
-                    except CourseError as error:
-                        return str(error)
-                    return ""
+                    return sentence_of(write, place)
 
                 try:
                     words = done_in_a_child(try_it)
