@@ -31,8 +31,9 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey that JPEG uses
 
 def normalise(images: torch.Tensor, mean: float = MEAN, std: float = STD) -> torch.Tensor:
     """Images as the network wants them: uint8 0..255 (or float 0..1) to float32, ``(x - mean) / std``."""
-    scale = 255.0 if images.dtype == torch.uint8 else 1.0
-    return (images.float() - mean * scale) / (std * scale)
+    if images.dtype == torch.uint8:  # less a float it is float32: one large tensor is made, and not three
+        return (images - mean * 255.0).div_(std * 255.0)
+    return (images.float() - mean).div_(std)
 
 
 # ----------------------------------------------------------------------------------------------------- crops

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from course_lib import ImageError, decode_image
-from course_lib.images import printable
+from course_lib import ImageError, decode_image, images
+from course_lib.images import decode_array, printable
 
 
 def picture(width=40, height=24, mode="RGB"):
@@ -338,3 +338,126 @@ def test_bombs_are_quick():
     start = time.perf_counter()
     refusal(png(30_000, 30_000, 1, 0, bytes(100)))
     assert time.perf_counter() - start < 1
+
+
+# --- decode_array: the same pixels, quicker -----------------------------------------------------------------
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def same_both_ways(data):
+    """Both ways to the pixels; asserts that they agree, and returns the array."""
+    array = decode_array(data)
+    assert array.dtype == np.uint8 and np.array_equal(array, np.asarray(decode_image(data)))
+    return array
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    quality=st.integers(1, 100),
+    subsampling=st.sampled_from([0, 1, 2]),
+    mode=st.sampled_from(["RGB", "L", "CMYK", "YCbCr"]),
+    progressive=st.booleans(),
+    restart=st.sampled_from([0, 1, 3]),
+    comment=st.binary(max_size=40),
+    orientation=st.sampled_from([None, 1, 3, 6]),
+)
+def test_both_decoders_give_the_same_pixels(
+    size, quality, subsampling, mode, progressive, restart, comment, orientation
+):
+    noise = np.random.default_rng(quality).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    options = {"exif": exif(orientation)} if orientation else {}
+    image = Image.fromarray(noise).convert(mode)
+    same_both_ways(
+        encoded(
+            image, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive,
+            restart_marker_blocks=restart, comment=comment, **options,
+        )
+    )  # fmt: skip
+
+
+def test_ordinary_jpegs_go_the_quick_way_and_others_do_not(monkeypatch):
+    """Otherwise the test above compares Pillow with itself, or a turned photograph lies on its side."""
+    taken, real = [], images._decode_jpeg
+    monkeypatch.setattr(images, "_decode_jpeg", lambda data: taken.append(1) or real(data))
+    photograph = picture(200, 100)
+
+    def quick(data):
+        taken.clear()
+        same_both_ways(data)
+        return bool(taken)
+
+    for options in ({}, {"quality": 30}, {"subsampling": 0}, {"comment": b"x" * 300}, {"optimize": True}):
+        assert quick(encoded(photograph, "JPEG", **options)), options
+    for options in ({"progressive": True}, {"exif": exif(6)}):
+        assert not quick(encoded(photograph, "JPEG", **options)), options
+    for data in (encoded(photograph.convert("L"), "JPEG"), encoded(photograph.convert("CMYK"), "JPEG")):
+        assert not quick(data)
+    assert not quick(encoded(photograph))
+    one_scan = encoded(photograph, "JPEG")
+    start = one_scan.index(b"\xff\xda")
+    for damaged in (one_scan[:2], one_scan[:25], one_scan[: start + 4], b"\xff\xd8" + b"\xff\xe2\0\0" * 900):
+        assert images._plain_jpeg(damaged) is None
+    several_scans = one_scan[: start + 4] + b"\1" + one_scan[start + 5 :]
+    assert images._plain_jpeg(one_scan) == (200, 100) and images._plain_jpeg(several_scans) is None
+
+
+def test_where_the_quick_decoder_cannot_pillow_says_why():
+    whole = encoded(picture(200, 100), "JPEG", quality=95)
+    for data in (whole[: len(whole) // 2], whole[:-2], whole[:700]):
+        try:
+            expected = np.asarray(decode_image(data, name="a.jpg"))
+        except ImageError as error:
+            with pytest.raises(ImageError) as found:
+                decode_array(data, name="a.jpg")
+            assert str(found.value) == str(error)
+        else:
+            assert np.array_equal(decode_array(data, name="a.jpg"), expected)
+
+
+def test_limits_hold_on_the_quick_way_too(tmp_path):
+    data = encoded(picture(200, 100), "JPEG")
+    for limits in ({"max_pixels": 19_999}, {"min_side": 101}, {"max_bytes": len(data) - 1}):
+        with pytest.raises(ImageError) as quick:
+            decode_array(data, name="a.jpg", **limits)
+        with pytest.raises(ImageError) as slow:
+            decode_image(data, name="a.jpg", **limits)
+        assert str(quick.value) == str(slow.value)
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(ImageError, match="empty.jpg: the file is empty"):
+        decode_array(tmp_path / "empty.jpg")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_part_of_a_picture(kind):
+    """Also a small one, which must not keep the whole picture in memory."""
+    data = encoded(picture(200, 100), kind)
+    whole = decode_array(data)
+    for box in ((0, 0, 200, 100), (10, 20, 190, 90), (3, 4, 40, 50), (199, 99, 200, 100)):
+        asked = []
+        part = decode_array(data, lambda *size, box=box, asked=asked: asked.append(size) or box)
+        left, top, right, bottom = box
+        assert asked == [(200, 100)] and np.array_equal(part, whole[top:bottom, left:right])
+        if part.size < whole.size / 2:
+            assert part.base is None or part.base.size <= whole.size / 2
+
+
+def test_a_file_that_grows_while_it_is_read(tmp_path, monkeypatch):
+    """Its size is asked first; what is there when it is read counts, up to the bound."""
+    path, real = tmp_path / "grows.jpg", os.stat
+    data = encoded(picture(200, 100), "JPEG")
+    path.write_bytes(data)
+
+    def smaller(file, **options):
+        status = list(real(file, **options))
+        status[6] -= 500
+        return os.stat_result(status)
+
+    monkeypatch.setattr(images.os, "stat", smaller)
+    assert images.read_image_file(path, "grows.jpg") == data
+    assert len(images.read_image_file(path, "grows.jpg", len(data) - 100)) == len(data) - 99

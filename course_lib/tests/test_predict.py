@@ -248,5 +248,8 @@ def test_cutting_first_changes_no_view(size, preprocessing):
     """What `looked_at` cuts away was never looked at: the views are those of the whole picture."""
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     whole = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    cut = predict.looked_at(Image.fromarray(pixels), preprocessing)
-    assert torch.equal(preprocessing.views(cut), preprocessing.views(whole))
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.save(file, "PNG")
+    for source in (pixels, image, file.getvalue()):
+        cut = predict.read_picture(source, 0, preprocessing)
+        assert torch.equal(preprocessing.views(cut), preprocessing.views(whole))
