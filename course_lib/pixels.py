@@ -31,9 +31,9 @@ import time
 import uuid
 import warnings
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ from .layouts import collector_paused
 
 INDEX, LOCK = "index", "lock"
 SAVE_EVERY = 10.0  # seconds between two savings of the index: at most so much work is lost by a kill
+THREADS = min(8, os.cpu_count() or 1)  # the decoders let go of the interpreter while they work
 REMAP_AFTER = 256_000_000  # bytes read until the file is mapped anew, which gives its pages back
 
 
@@ -57,24 +58,28 @@ def decode_pixels(path: str) -> torch.Tensor:
     return torch.from_numpy(decode_array(path)).permute(2, 0, 1)
 
 
-def in_threads(work: Callable[[str], object], jobs: Sequence[str], chunk: int = 8) -> Iterator[object]:
+def in_threads(work: Callable[[str], object], jobs: Sequence[str], share: int = 4) -> Iterator[object]:
     """`work` of each job, in order. Only a few results wait at any time, however many jobs there are.
 
-    chunk: jobs that a thread does in one go; handing over every single one takes as long as decoding it.
+    share: how many jobs each thread does in one go. The calling thread takes a share, too: to wait and be
+    woken again for every picture took longer than to decode it.
     """
-    threads = min(8, os.cpu_count() or 1)  # the decoders let go of the interpreter while they work
-    if get_worker_info() or threads == 1 or len(jobs) < 2:  # DataLoader workers are side by side already
+    if get_worker_info() or THREADS == 1 or len(jobs) < 2:  # DataLoader workers are side by side already
         yield from map(work, jobs)
         return
-    chunk = min(chunk, -(-len(jobs) // threads))
-    waiting = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(jobs), chunk):
-            waiting.append(pool.submit(lambda some: [work(job) for job in some], jobs[start : start + chunk]))
-            if len(waiting) > 2 * threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+    pool = _pool(os.getpid())
+    for start in range(0, len(jobs), THREADS * share):
+        mine, *others = (jobs[at : at + share] for at in range(start, start + THREADS * share, share))
+        others = [pool.submit(lambda some: [work(job) for job in some], some) for some in others if some]
+        yield from [work(job) for job in mine]
+        for other in others:
+            yield from other.result()
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads kept for the next batch. A forked process has none of its parent's, so it gets its own."""
+    return ThreadPoolExecutor(THREADS - 1, thread_name_prefix="decode")
 
 
 class PixelCache:
@@ -95,7 +100,8 @@ class PixelCache:
         found = {path: self.images[path] for path in paths if path in self.images}
         new = [path for path in dict.fromkeys(paths) if path not in found]
         worker = get_worker_info()
-        for path, image in zip(new, in_threads(decode_pixels, new), strict=True):
+        share = len(new) // THREADS + 1  # one round: all of them are given back anyway
+        for path, image in zip(new, in_threads(decode_pixels, new, share), strict=True):
             found[path] = image
             if self.used + image.nbytes <= self.limit // (worker.num_workers if worker else 1):
                 self.used += image.nbytes

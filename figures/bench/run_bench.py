@@ -53,10 +53,16 @@ def data_rows(runs: int) -> list[dict]:
     """From JPEGs of 256×256 to normalised batches of 32 crops of 64: ours against ImageFolder + DataLoader.
 
     Ours decodes the pictures new to it in threads and keeps them; torchvision decodes anew in each epoch, in
-    so many worker processes. The files are in the system's memory for both.
+    so many worker processes. The files are in the system's memory for both. PyTorch computes with one thread
+    for both: its second one waits busily, on the core that another thread or process decodes on.
     """
-    with tempfile.TemporaryDirectory() as place:
-        return _data_rows(Path(place), runs)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            return _data_rows(Path(place), runs)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _data_rows(place: Path, runs: int, count: int = 2_000, batch: int = 32, side: int = 64) -> list[dict]:
