@@ -76,7 +76,8 @@ class ScoreBatch:
     It takes and gives columns: ``{"path": [...]}`` to the four of `COLUMNS`. With Ray Data::
 
         rows = ray.data.from_items([{"path": path} for path in paths])
-        rows.map_batches(ScoreBatch, batch_size=64, concurrency=4).write_parquet("scores")
+        crew = ray.data.ActorPoolStrategy(size=4)
+        rows.map_batches(ScoreBatch, batch_size=64, compute=crew).write_parquet("scores")
     """
 
     def __init__(self, checkpoint: str | Path = "studio", device: str | None = None) -> None:
