@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from toys import ToySet, toy
 
 from course_lib import (
+    CourseError,
     DataError,
     Detector,
     ModelInputError,
@@ -18,11 +19,23 @@ from course_lib import (
     choose_threshold,
     evaluate,
     evaluation,
+    mcnemar,
+    paired_bootstrap,
+    precision_at_prevalence,
     predict_scores,
     roc_auc,
+    threshold_at_fpr,
     wilson_interval,
 )
-from course_lib.evaluation import fast_auc, predict_logits, summary, to_probability, tpr_at_fpr
+from course_lib.evaluation import (
+    delong_interval,
+    fake_logits,
+    fast_auc,
+    predict_logits,
+    summary,
+    to_probability,
+    tpr_at_fpr,
+)
 
 
 def some_scores(n=200, shift=1.0, seed=0):
@@ -225,3 +238,222 @@ def test_evaluate_model_and_detector():
     assert judged["auc"] == numbers["auc"] and judged["threshold"] == 0.3 and numbers["threshold"] == 0.5
     with pytest.raises(ModelInputError, match="its own preprocessing"):
         evaluate(detector, data, Preprocessing())
+
+
+#  to the letter: each of these statements once survived a change of the code that it now forbids -----------
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: roc_auc([0, 1], ["low", "high"]),
+         "Labels and scores must be numbers, one of each per image, and the first score is 'low'; labels are "
+         "mapped by name: real is 0, fake is 1."),
+        (lambda: roc_auc("a very long word, not a list", [0.5]),
+         "Labels and scores must be numbers, one of each per image, and the first label is "
+         "'a very long word, no'; labels are mapped by name: real is 0, fake is 1."),
+        (lambda: roc_auc([0, 1], 0.5),
+         "Labels and scores must be flat lists, and have the shapes (2,) and (); take one score per image."),
+        (lambda: roc_auc([0], [0.1, 0.2]),
+         "There are 1 labels but 2 scores; each image needs one of both, in the same order."),
+        (lambda: roc_auc([], []),
+         "There is nothing to judge: no labels and no scores; check how the images were chosen."),
+        (lambda: roc_auc([0, 3, 2], [0.1, 0.2, 0.3]),
+         "Labels must be 0 (real) or 1 (fake), and one of them is 3; map them by name."),
+        (lambda: roc_auc([0, 1, 1], [0.1, np.nan, np.nan]),
+         "2 of 3 scores are NaN, the first at index 1; leave those images out or mend the model."),
+        (lambda: roc_auc([0, 1], [-0.25, 0.5]),
+         "Scores must be probabilities of fake, from 0 to 1, and range from -0.25 to 0.5; pass logits "
+         "through a sigmoid first."),
+        (lambda: roc_auc([1, 1], [0.1, 0.2]),
+         "All 2 images are fake, and this number compares the two classes; judge on real and fake images "
+         "together."),
+        (lambda: tpr_at_fpr([0, 1], [0.1, 0.2], "some very long words, a lot"),
+         "The false positive rate is a share, from 0 to 1, and not 'some very long words'."),
+        (lambda: threshold_at_fpr([0, 1], [0.1, 0.2], -1),
+         "The false positive rate is a share, from 0 to 1, and not '-1'."),
+        (lambda: precision_at_prevalence(2, 0.1, 0.1),
+         "The true positive rate is a share, from 0 to 1, and not '2'."),
+        (lambda: precision_at_prevalence(0.1, 2, 0.1),
+         "The false positive rate is a share, from 0 to 1, and not '2'."),
+        (lambda: precision_at_prevalence(0.1, 0.1, 2),
+         "The prevalence is a share, from 0 to 1, and not '2'."),
+        (lambda: accuracy([0, 1], [0.1, 0.2], "half of all the images there are"),
+         "A threshold is a number, such as 0.5, and not 'half of all the imag'."),
+        (lambda: bootstrap_interval(roc_auc, [0, 1], [0.1, 0.2], n=0),
+         "bootstrap_interval needs n of 1 or more and a level between 0 and 1, not 0 and 0.95."),
+        (lambda: paired_bootstrap(roc_auc, [0, 1], [0.1, 0.2], [0.1, 0.2], n=0),
+         "paired_bootstrap needs n of 1 or more, not 0."),
+        (lambda: wilson_interval("thirteen of the twenty pictures", 20),
+         "wilson_interval counts answers, in whole numbers: k right ones of n, not 'thirteen of the twen'."),
+        (lambda: wilson_interval(3, 2),
+         "There cannot be 3 right answers of 2; wilson_interval needs 0 <= k <= n and n >= 1."),
+        (lambda: wilson_interval(1, 2, 95),
+         "The level of an interval lies between 0 and 1, as 0.95 does, and is 95."),
+        (lambda: mcnemar([True, False], [True]),
+         "The first detector was judged on 2 images, the second on 1; a paired comparison needs the same "
+         "images, in the same order."),
+        (lambda: mcnemar([2], [True]),
+         "The first detector's answers must be a flat list with True (right) or False (wrong) for each "
+         "image; compare (p >= threshold) with the labels."),
+        (lambda: delong_interval([0, 1, 1], [0.1, 0.2, 0.3]),
+         "There are 2 fakes and 1 reals; to see how far the AUC may move it needs at least two of each, and "
+         "some dozens to mean much."),
+        (lambda: evaluate(Detector(toy(), device="cpu"), ToySet(2), Preprocessing()),
+         "A detector brings its own preprocessing; leave preprocessing out."),
+        (lambda: predict_logits(toy(), [[1, 2]]),
+         "Image 0 is a list; what can be judged is a uint8 tensor 3 x height x width (0 to 255), in which "
+         "nothing can be NaN."),
+        (lambda: predict_logits(toy(), [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, 8, 8)]),
+         "Image 1 is a float32 tensor [3, 8, 8]; what can be judged is a uint8 tensor 3 x height x width "
+         "(0 to 255), in which nothing can be NaN."),
+        (lambda: predict_logits(toy(), [torch.full((3, 8, 8), float("nan"))]),
+         "Image 0 is a float32 tensor [3, 8, 8] with NaN in it; what can be judged is a uint8 tensor "
+         "3 x height x width (0 to 255), in which nothing can be NaN."),
+        (lambda: predict_logits(toy(), [torch.zeros(8, 8, dtype=torch.uint8)]),
+         "Image 0 is a uint8 tensor [8, 8]; what can be judged is a uint8 tensor 3 x height x width "
+         "(0 to 255), in which nothing can be NaN."),
+        (lambda: fake_logits(torch.zeros(2, 2), 2),
+         "The network answered 2 images with a tensor [2, 2]; it must give one logit of fake per image, "
+         "shape (2,)."),
+        (lambda: fake_logits([0.0, 0.0], 2),
+         "The network answered 2 images with a list; it must give one logit of fake per image, shape (2,)."),
+    ],
+)  # fmt: skip
+def test_the_sentence_a_learner_reads(call, sentence):
+    with pytest.raises(CourseError) as error:
+        call()
+    assert str(error.value) == sentence
+
+
+def test_answers_in_one_column_are_taken_too():
+    assert fake_logits(torch.tensor([[1.0], [2.0]]), 2).tolist() == [1, 2]
+    assert fake_logits(torch.tensor([1.0, 2.0]), 2).tolist() == [1, 2]
+
+
+def test_a_network_without_weights_is_on_the_cpu():
+    assert evaluation.device_of(torch.nn.Identity()) == torch.device("cpu")
+    assert evaluation.device_of(toy().to("meta")) == torch.device("meta")
+
+
+def batch_sizes(model, work):
+    """How many images the model was shown at once, call by call."""
+    seen = []
+    handle = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    work()
+    handle.remove()
+    return [len(x) for x in seen], seen
+
+
+def test_batches_are_as_large_as_asked_for():
+    model, data = toy(), ToySet(7)
+    assert batch_sizes(model, lambda: predict_scores(model, data, batch_size=3))[0] == [3, 3, 1]
+    assert batch_sizes(model, lambda: evaluate(model, data, batch_size=3, n_bootstrap=1))[0] == [3, 3, 1]
+    assert batch_sizes(model, lambda: predict_scores(model, data, batch_size=0))[0] == [1] * 7
+    many = [torch.zeros(3, 8, 8, dtype=torch.uint8)] * 70
+    assert batch_sizes(model, lambda: predict_logits(model, many))[0] == [64, 6]
+    detector = Detector(model, device="cpu")
+    assert batch_sizes(model, lambda: evaluate(detector, data, batch_size=3, n_bootstrap=1))[0] == [3, 3, 1]
+    for judge in (model, detector):
+        sixty_six = ToySet(66, sides=(8,))
+        assert batch_sizes(model, lambda j=judge, d=sixty_six: evaluate(j, d, n_bootstrap=1))[0] == [64, 2]
+
+
+def test_large_images_go_in_small_batches(monkeypatch):
+    monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", 4 * 40 * 20)
+    for height, width, at_once in ((40, 20, 4), (20, 40, 4), (40, 30, 2), (40, 60, 1), (90, 90, 1)):
+        images = [torch.zeros(3, height, width, dtype=torch.uint8)] * 9
+        batches = list(evaluation.batches_of_one_shape(images, Preprocessing(), 64))
+        assert max(len(owners) for owners, _ in batches) == at_once
+        assert all(views.shape[1:] == (3, height, width) for _, views in batches)
+
+
+def test_what_waits_for_company_is_at_most_four_full_batches(monkeypatch):
+    monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", 40 * 40)
+    asked = []
+
+    def images(count):  # no two of one shape, ten of them as many numbers as a full batch has
+        for i in range(count):
+            asked.append(i)
+            yield (
+                torch.zeros(3, 4, 40, dtype=torch.uint8)
+                if i % 2
+                else torch.zeros(3, 40, 4, dtype=torch.uint8)
+            )
+
+    full = list(evaluation.batches_of_one_shape(images(30), Preprocessing(), 64))
+    assert [len(owners) for owners, _ in full] == [10, 10, 5, 5]  # each shape fills its own batch
+    sizes = [(1 + i, 1600 // (1 + i)) for i in range(12)]
+    odd = [torch.zeros(3, h, w // 2, dtype=torch.uint8) for h, w in sizes]
+    first = next(evaluation.batches_of_one_shape((asked.append(x) or x for x in odd), Preprocessing(), 64))
+    assert len(first[0]) == 1
+    waiting = sum(x.numel() for x in asked if isinstance(x, torch.Tensor))
+    assert 4 * 3 * 1600 < waiting <= 4 * 3 * 1600 + odd[0].numel()
+
+
+def test_a_network_is_shown_channels_last_and_keeps_its_mode():
+    for training in (True, False):
+        model = toy().train(training)
+        _, seen = batch_sizes(model, lambda m=model: predict_logits(m, [ToySet(1).uint8(0)]))
+        assert seen[0].is_contiguous(memory_format=torch.channels_last) and model.training == training
+
+
+def test_the_mode_comes_back_after_an_error():
+    model = toy().train()
+    with pytest.raises(ModelInputError):
+        predict_logits(model, ["no image"])
+    assert model.training
+
+
+def test_scores_go_to_the_device_that_is_named():
+    model = toy()
+    with pytest.raises(NotImplementedError):  # nothing can be computed there, so nothing was computed here
+        predict_scores(model, ToySet(2), device="meta")
+    assert evaluation.device_of(model) == torch.device("meta")
+
+
+def test_a_detector_is_judged_with_its_own_settings():
+    data, model = ToySet(24, sides=(48,)), toy()
+    crop = Preprocessing(crop=32, crops=2)
+    whole, cropped = predict_scores(model, data), predict_scores(model, data, crop)
+    middle = float(np.median(cropped))
+    assert not np.allclose(whole, cropped)
+    numbers = evaluate(model, data, crop, threshold=middle, n_bootstrap=20, seed=3)
+    assert numbers == summary(data.labels, cropped, middle, n_bootstrap=20, seed=3)
+    detector = Detector(model, crop, temperature=0.01, threshold=0.4, device="cpu")
+    sharp = predict_scores(model, data, crop, temperature=0.01)
+    assert evaluate(detector, data, n_bootstrap=20, seed=3) == summary(
+        data.labels, sharp, 0.4, n_bootstrap=20, seed=3
+    )
+    assert evaluate(detector, data, threshold=0.9, n_bootstrap=1)["threshold"] == 0.9
+
+
+def test_a_score_at_the_threshold_is_called_fake():
+    y, p = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.4, 0.5, 0.6, 0.2])
+    assert accuracy(y, p) == accuracy(y, p, 0.5) == 0.8 and accuracy(y, p, 0.55) == 0.6
+    assert summary([0, 1], [0.4, 0.5], n_bootstrap=5)["accuracy_interval"] == (1, 1)
+
+
+def test_summary_of_few_reals_and_many_fakes():
+    y, p = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.4, 0.5, 0.6, 0.2])
+    numbers = summary(y, p)
+    assert (numbers["n"], numbers["n_real"], numbers["n_fake"], numbers["threshold"]) == (5, 2, 3, 0.5)
+    assert numbers["accuracy"] == 0.8 and summary(y, p, 0.55)["accuracy"] == 0.6
+    assert numbers["tpr_at_1pct_fpr"] == pytest.approx(2 / 3)
+    coin = summary([0, 1], [0.5, 0.5], n_bootstrap=5)
+    assert coin["auc_interval"] == (0.5, 0.5) and not coin["inverted"]
+
+
+def test_defaults_are_a_thousand_draws_from_seed_0():
+    y, p = some_scores(300)  # so many that one draw more moves the interval
+    data, model = ToySet(150), toy()
+    assert summary(y, p) == summary(y, p, 0.5, n_bootstrap=1000, seed=0)
+    assert evaluate(model, data) == evaluate(model, data, n_bootstrap=1000, seed=0)
+    for n, seed in ((1001, 0), (1000, 1)):
+        assert summary(y, p, n_bootstrap=n, seed=seed) != summary(y, p)
+        assert evaluate(model, data, n_bootstrap=n, seed=seed) != evaluate(model, data)
+    assert bootstrap_interval(fast_auc, y, p) == bootstrap_interval(fast_auc, y, p, 1000, 0, 0.95)
+    assert bootstrap_interval(fast_auc, y, p) != bootstrap_interval(fast_auc, y, p, 1001, 0, 0.95)
+    q = p[::-1].copy()
+    assert paired_bootstrap(fast_auc, y, p, q) == paired_bootstrap(fast_auc, y, p, q, 1000, 0, 0.95)
+    assert paired_bootstrap(fast_auc, y, p, q) != paired_bootstrap(fast_auc, y, p, q, 1001, 0, 0.95)
