@@ -121,7 +121,9 @@ def twins(items: list[Item], facts: dict[str, Fact]) -> dict[str, str]:
     problems: dict[str, str] = {}
     for item in items:
         digest = facts[item.key].sha256
-        twin = first.setdefault(digest, item) if digest else item
+        if not digest:  # the file was not read as a whole
+            continue
+        twin = first.setdefault(digest, item)
         if (twin.label, twin.split) != (item.label, item.split):
             where = "the other class" if twin.label != item.label else twin.split
             problems[item.key] = f"{item.key}: the same file as {twin.key}, which lies in {where}"

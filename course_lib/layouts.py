@@ -14,7 +14,7 @@ import contextlib
 import csv
 import gc
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,7 +207,10 @@ def read_listing(root: Path, layout: str | None = None, above: int = 0) -> Listi
 # --- CSV against folders -----------------------------------------------------------------------------------
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_rows(
+    path: Path, columns: tuple[str, ...], only: tuple[str, ...] | None = None
+) -> list[dict[str, str]]:
+    """The rows of a CSV file that must have these columns; `only`: leave out all columns but these."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)  # csv.DictReader takes twice as long, which shows with 140,000 rows
@@ -217,8 +220,9 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
                     f"{path.name} in {path.parent} has the columns {printable(', '.join(have)) or 'none'}; "
                     f"needed are {', '.join(columns)}"
                 )
+            wanted = [(name, i) for i, name in enumerate(have) if only is None or name in only]
             rows = (row + [""] * (len(have) - len(row)) for row in reader if row)
-            return [{k: v.strip() for k, v in zip(have, row, strict=False)} for row in rows]
+            return [{name: row[i].strip() for name, i in wanted} for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV file ({error}); get the data set again") from error
 
@@ -235,9 +239,8 @@ def _key(text: str) -> str | None:
 def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) -> None:
     """Hold ``train.csv`` and its sisters against the folders; what is faulty leaves `items`."""
     problems, bad, claimed = listing.problems, set(), set()
-    numbers: dict[str, Counter] = defaultdict(Counter)
-    rows_by_number: list[tuple[str, str, str, str]] = []
-    first_split: dict[tuple[str, str], str] = {}
+    rows_by_number: dict[tuple[str, str], list[tuple[str, str, int]]] = defaultdict(list)
+    first_split: dict[str, dict[str, str]] = {name: {} for name in CLASS_NAMES}  # of each id
     present = {item.split for item in items.values()}
     for split in SPLITS:
         table = folder / f"{split}.csv"
@@ -247,45 +250,49 @@ def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) ->
             problems.append(f"{table.name}: missing, though the other splits have theirs")
             claimed |= {key for key, item in items.items() if item.split == split}
             continue
-        for line, row in enumerate(read_rows(table, ("path",)), start=2):
-            where, key = f"{table.name} line {line}", _key(row["path"])
+        columns = ("path", "label_str", "id", "label")
+        for line, row in enumerate(read_rows(table, ("path",), columns), start=2):
+            key, reason = row["path"], None
+            if key not in items:  # nearly all are, as they stand
+                key = _key(key)
             if key is None:
                 shown = printable(row["path"]) or "(no path)"
-                problems.append(f"{shown}: {where} does not name split/class/file")
+                problems.append(f"{shown}: {table.name} line {line} does not name split/class/file")
                 continue
             if key in claimed:
-                problems.append(f"{key}: listed twice, again in {where}")
+                problems.append(f"{key}: listed twice, again in {table.name} line {line}")
                 continue
             claimed.add(key)
             if key not in items:
-                problems.append(f"{key}: listed in {where}, but the file is missing")
+                problems.append(f"{key}: listed in {table.name} line {line}, but the file is missing")
                 continue
-            own_split, name, _ = key.split("/")
-            label = row.get("label_str", name).lower()
-            reason = None
+            own_split, name = items[key].split, CLASS_NAMES[items[key].label]
+            label, ident, number = row.get("label_str", name).lower(), row.get("id"), row.get("label")
             if own_split != split:
-                reason = f"listed in {where}, but it lies in {own_split}"
+                reason = f"listed in {table.name} line {line}, but it lies in {own_split}"
             elif label not in CLASS_NAMES:
-                reason = f"{where} calls it {printable(label)!r}, neither real nor fake"
+                reason = f"{table.name} line {line} calls it {printable(label)!r}, neither real nor fake"
             elif label != name:
-                reason = f"{where} calls it {label}, but it lies in a folder {name}"
-            elif row.get("id") and first_split.setdefault((name, row["id"]), split) != split:
-                twin = first_split[name, row["id"]]
-                reason = f"{where} gives it the id {printable(row['id'])}, which {twin}.csv has too"
+                reason = f"{table.name} line {line} calls it {label}, but it lies in a folder {name}"
+            elif ident and (twin := first_split[name].setdefault(ident, split)) != split:
+                shown = printable(ident)
+                reason = f"{table.name} line {line} gives it the id {shown}, which {twin}.csv has too"
             if reason:
                 problems.append(f"{key}: {reason}")
                 bad.add(key)
-            elif row.get("label"):
-                numbers[name][row["label"]] += 1
-                rows_by_number.append((key, name, row["label"], where))
-    usual = {name: count.most_common(1)[0][0] for name, count in numbers.items()}
+            elif number:
+                rows_by_number[name, number].append((key, table.name, line))
+    usual: dict[str, str] = {}  # what the column label says of most real ones, and of most fake ones
+    for name, number in sorted(rows_by_number, key=lambda of: -len(rows_by_number[of])):
+        usual.setdefault(name, number)
     if len(usual) == 2 and len(set(usual.values())) == 1:
         problems.append(f"{folder.name}: the column label has the same number for real and for fake")
-    for key, name, number, where in rows_by_number:
+    for (name, number), rows in rows_by_number.items():
         if number != usual[name]:
-            other = f"other {name} rows have {usual[name]}"
-            problems.append(f"{key}: {where} has the label {printable(number)}, but {other}")
-            bad.add(key)
+            for key, table_name, line in rows:
+                words = f"the label {printable(number)}, but other {name} rows have {usual[name]}"
+                problems.append(f"{key}: {table_name} line {line} has {words}")
+                bad.add(key)
     _drop(items, bad, claimed, "the CSV files", problems)
 
 

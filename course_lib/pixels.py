@@ -50,7 +50,7 @@ from .layouts import collector_paused
 INDEX, LOCK = "index", "lock"
 SAVE_EVERY = 10.0  # seconds between two savings of the index: at most so much work is lost by a kill
 THREADS = min(8, os.cpu_count() or 1)  # the decoders let go of the interpreter while they work
-REMAP_AFTER = 256_000_000  # bytes read until the file is mapped anew, which gives its pages back
+REMAP_AFTER = 100_000_000  # bytes read until the file is mapped anew, which gives its pages back
 
 
 def decode_pixels(path: str) -> torch.Tensor:
@@ -260,9 +260,10 @@ def build_pixels(
     """
     folder = Path(folder).expanduser().absolute()
     states, problems = (states, {}) if states is not None else _states(paths)
-    cache = PixelFile(folder)
-    if not _missing(cache, states):
-        return cache, problems
+    with collector_paused():
+        cache = PixelFile(folder)
+        if not _missing(cache, states):
+            return cache, problems
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
@@ -290,7 +291,9 @@ def _states(paths: Iterable[str]) -> tuple[dict[str, tuple[int, int]], dict[str,
 
 def _missing(cache: PixelFile, states: dict[str, tuple[int, int]]) -> list[str]:
     """The paths that are not in the cache, or whose file has changed since."""
-    return [path for path, state in states.items() if cache.places.get(path, ())[:2] != state]
+    places, none = cache.places, Place(-1, -1, 0, 0, 0, 0)
+    found = ((path, state, places.get(path, none)) for path, state in states.items())
+    return [path for path, state, place in found if (place.size, place.changed) != state]
 
 
 @contextlib.contextmanager
