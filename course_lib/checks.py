@@ -134,7 +134,14 @@ def as_array(value: Any, what: str) -> np.ndarray:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
     try:
-        return np.asarray(value, dtype=np.float64)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufcO":  # text that looks like a number is text all the same
+            raise TypeError
+        if array.dtype.kind == "c":
+            if not np.allclose(array.imag, 0):  # 0 but for rounding after a Fourier transform and back
+                raise TypeError
+            array = array.real
+        return array.astype(np.float64)
     except (TypeError, ValueError, RuntimeError):
         raise NotYet(f"{what} gives {describe(value)}, which is not made of numbers") from None
 

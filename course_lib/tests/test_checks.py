@@ -312,3 +312,182 @@ def test_the_solutions_in_the_lessons_are_correct(capsys, path):
     assert len(set(exercises) & set(check.all_exercises())) >= 2
     for name in set(exercises) & set(check.all_exercises()):
         assert said(capsys, name, exercises[name]) == "correct", name
+
+
+#  the kit to the letter -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "words"),
+    [
+        (3.5, 3.0, "it gives 3.5, and 3 was expected"),
+        ([1, 2, 4], [1, 2, 3], "it gives 4 at index [2], and 3 was expected"),
+        ([[0, 1], [2, 2]], [[0, 1], [3, 3]], "it gives 2 at index [1, 0], and 3 was expected"),
+        (1 / 3, 1.0, "it gives 0.333333, and 1 was expected"),
+        (float("nan"), 1.0, "it gives nan, and 1 was expected"),
+        ([1, 2], [1, 2, 3], "it has shape (2,), and (3,) was expected"),
+        (np.ones((1, 3)), np.ones(3), "it has shape (1, 3), and (3,) was expected"),
+        (None, 2.0, "it gives None instead of 2.0"),
+        (..., np.ones(3), "it gives Ellipsis instead of ndarray of shape (3,)"),
+        ("text", 1.0, "it gives str 'text', which is not made of numbers"),
+        ("3", 3.0, "it gives str '3', which is not made of numbers"),
+        ([[1], [1, 2]], 1.0, "it gives list [[1], [1, 2]], which is not made of numbers"),
+        ({}, 1.0, "it gives dict {}, which is not made of numbers"),
+        (torch.tensor([1 + 5j, 1]), [1, 1],
+         "it gives Tensor of shape (2,), which is not made of numbers"),
+    ],
+)  # fmt: skip
+def test_what_a_wrong_number_is_told(answer, expected, words):
+    with pytest.raises(check.NotYet) as wrong:
+        check.equal(answer, expected, "it")
+    assert str(wrong.value) == words
+
+
+def test_how_near_is_near_enough():
+    for answer in (1 + 1.9e-5, 1 - 1.9e-5):  # a part in 100,000 and 0.00001 besides
+        check.equal(answer, 1.0, "it")
+    for answer in (1 + 2.1e-5, 1 - 2.1e-5):
+        with pytest.raises(check.NotYet):
+            check.equal(answer, 1.0, "it")
+    check.equal(1000.009, 1000.0, "it")
+    check.equal(1e-5, 0.0, "it")
+    check.equal(1.4, 1.0, "it", 0.3, 0.2)
+    with pytest.raises(check.NotYet):
+        check.equal(1.4, 1.0, "it", floor=0.3)
+    with pytest.raises(check.NotYet):
+        check.equal(1.4, 1.0, "it", tolerance=0.3)
+    for near in ({"tolerance": 0.5}, {"floor": 0.5}):
+        check.agrees(lambda x: 1.4, lambda x: 1.0, [(0,)], **near)
+    check.agrees(lambda x: 1 + 1.9e-5, lambda x: 1.0, [(0,)])
+    with pytest.raises(check.NotYet):
+        check.agrees(lambda x: 1 + 2.1e-5, lambda x: 1.0, [(0,)])
+    check.equal(torch.ones(2, requires_grad=True), [1, 1], "it")
+    check.equal(np.fft.ifft(np.fft.fft([1.0, 2.0, 4.0])), [1, 2, 4], "it")
+
+
+def test_a_function_is_judged_on_every_case():
+    cases = [(1, 2.0), (np.ones(2), torch.zeros(1, 3))]
+    with pytest.raises(check.NotYet) as wrong:
+        check.agrees(lambda a, b: 0 if isinstance(a, int) else 1, lambda a, b: 0, cases)
+    assert str(wrong.value) == (
+        "for (ndarray of shape (2,), Tensor of shape (1, 3)) it gives 1, and 0 was expected"
+    )
+    with pytest.raises(check.NotYet) as wrong:
+        check.agrees(lambda a, b: None if isinstance(a, int) else 0, lambda a, b: 0, cases)
+    assert str(wrong.value) == "for (1, 2.0) it gives None instead of 0"
+    with pytest.raises(check.NotAttempted):
+        check.agrees(lambda a, b: None, lambda a, b: 0, cases)
+    with pytest.raises(check.NotYet) as wrong:
+        check.run("text", 1)
+    assert str(wrong.value) == "the answer is to be a function, and this is str 'text'"
+
+
+def test_neither_the_answer_nor_the_reference_can_spoil_a_case():
+    def spoils(x):
+        x += 1
+        return x.sum()
+
+    case = np.zeros(3)
+    check.agrees(spoils, spoils, [(case,), (case,)])
+    assert case.tolist() == [0, 0, 0]
+    assert check.run(spoils, case) == 3 and case.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (3, "3"),
+        (0.5, "0.5"),
+        (True, "True"),
+        ("word", "str 'word'"),
+        ([1, 2], "list [1, 2]"),
+        (None, "NoneType None"),
+        (np.zeros((2, 3)), "ndarray of shape (2, 3)"),
+        (torch.zeros(4), "Tensor of shape (4,)"),
+        (torch.tensor(2), "Tensor tensor(2)"),
+        (np.float64(2), "np.float64(2.0)"),
+        ("x" * 38, f"str '{'x' * 38}'"),
+        ("x" * 39, f"str '{'x' * 36}..."),
+        (10**39, f"{10**39}"),
+        (10**40, f"1{'0' * 36}..."),
+    ],
+)
+def test_values_are_named_in_few_words(value, name):
+    assert check.describe(value) == name
+
+
+def verdict_of(mine):
+    def judge(answer):
+        answer()
+
+    return check.verdict(judge, mine)
+
+
+def raiser(error):
+    def mine():
+        raise error
+
+    return mine
+
+
+@pytest.mark.parametrize(
+    ("mine", "says"),
+    [
+        (None, "not attempted"),
+        (..., "not attempted"),
+        (raiser(NotImplementedError()), "not attempted"),
+        (raiser(check.NotAttempted()), "not attempted"),
+        (raiser(check.NotYet("it is blue")), "not yet, because it is blue"),
+        (raiser(NotImplementedError("on this device")),
+         "not yet, because your code stopped with NotImplementedError: on this device"),
+        (raiser(ValueError("\n first \nsecond")),
+         "not yet, because your code stopped with ValueError: first "),
+        (raiser(ValueError()), "not yet, because your code stopped with ValueError: no message"),
+        (raiser(SystemExit(3)), "not yet, because your code stopped with SystemExit: 3"),
+        (lambda: None, "correct"),
+    ],
+)  # fmt: skip
+def test_the_verdicts(mine, says):
+    assert verdict_of(mine) == says
+
+
+def test_an_interrupt_is_no_verdict():
+    with pytest.raises(KeyboardInterrupt):
+        verdict_of(raiser(KeyboardInterrupt()))
+
+
+def test_every_verdict_starts_from_one_seed_with_gradients():
+    drawn = []
+
+    def draws():
+        drawn.append((torch.rand(1).item(), torch.is_grad_enabled()))
+        np.random.seed(99)
+
+    with torch.no_grad():
+        np.random.seed(1)
+        before = np.random.get_state()[1].copy()
+        verdict_of(draws)
+        torch.rand(1)
+        verdict_of(draws)
+    torch.manual_seed(0)
+    assert drawn == [(torch.rand(1).item(), True)] * 2
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_what_a_browser_makes_of_markup():
+    assert check.as_browser("<b>a &amp; b</b><br><i>c</i>") == (["b", "/b", "br", "i", "/i"], "a & bc")
+    assert check.as_browser("a < b") == ([], "a < b")
+
+
+def test_exercises_are_found_by_name():
+    names = dir(check)
+    assert names == sorted(names) and {"random_crop", "verdict", "equal"} <= set(names)
+    assert len(names) == len(set(names)) and check.random_crop is check.all_exercises()["random_crop"]
+    for name, words in (
+        ("random_crap", "there is no exercise named 'random_crap'. Did you mean check.random_crop?"),
+        ("zqx", "there is no exercise named 'zqx'."),
+        ("__wrapped__", "__wrapped__"),
+    ):
+        with pytest.raises(AttributeError) as error:
+            getattr(check, name)
+        assert str(error.value) == words

@@ -652,3 +652,246 @@ def test_its_three_faulty_cousins_in_one_error(tmp_path):
 def test_errors_travel_between_processes():
     error = pickle.loads(pickle.dumps(DataError("two faults", ["a.jpg: x", "b.jpg: y"])))
     assert (str(error), error.problems) == ("two faults", ["a.jpg: x", "b.jpg: y"])
+
+
+# --- to the letter: each of these statements once survived a change of the code that it now forbids --------
+
+
+def test_the_card_of_a_named_set(tmp_path):
+    entry = CATALOGUE["rvsf"]
+    assert str(load("rvsf", root=make_rvsf(tmp_path))).splitlines() == [
+        "rvsf: 140k Real and Fake Faces",
+        "  train  12 images, 6 real and 6 fake",
+        "  valid  6 images, 3 real and 3 fake",
+        "  test   6 images, 3 real and 3 fake",
+        "  labels: real = 0, fake = 1, by name",
+        "  split: as published",
+        "  train: 12 images, published 100,000",
+        "  valid: 6 images, published 20,000",
+        "  test: 6 images, published 20,000",
+        "  real: 12 images, published 70,000",
+        "  fake: 12 images, published 70,000",
+        f"  {entry.words}",
+        f"  licence: {entry.licence}",
+    ]
+
+
+def test_the_card_of_a_folder_and_of_its_data_sets(tmp_path):
+    root = make_pool(tmp_path / "pool", 10, 14)
+    (root / "real" / "real_3.jpg").write_bytes(b"no picture")
+    sets = load(root, split_seed=2, on_error="skip")
+    assert str(sets).splitlines() == [
+        "pool: a folder of images",
+        "  train  15 images, 5 real and 10 fake",
+        "  valid  4 images, 2 real and 2 fake",
+        "  test   4 images, 2 real and 2 fake",
+        "  labels: real = 0, fake = 1, by name",
+        "  split: drawn, seed 2, near-duplicates kept together (0 found)",
+        "  1 faults left out, listed in .skipped",
+    ]
+    assert sets.root == root and repr(sets.train) == "FaceDataset(pool train: 15 images, 5 real and 10 fake)"
+    assert [p.split(": ")[0] for p in sets.skipped] == ["real/real_3.jpg"]
+    assert repr(FaceDataset([], [])) == "FaceDataset(images all: 0 images, 0 real and 0 fake)"
+
+
+def test_what_does_not_fit_into_memory_is_told(tmp_path):
+    root, bytes_of_all = make_pool(tmp_path / "pool"), 22 * 3 * 24 * 24
+    assert "decoded:" not in load(root, cache_bytes=bytes_of_all).card
+    *_, last = load(root, cache_bytes=bytes_of_all - 1).card.splitlines()
+    assert last == (
+        "  decoded: 0.0 GB, of which 0.0 GB are kept in memory; "
+        'load(..., cache="disk") decodes once, onto the disk'
+    )
+    assert load(root).train.pixels.limit == FaceDataset([], []).pixels.limit == 1_000_000_000
+    assert FaceDataset([], [], cache_bytes=7).pixels.limit == load(root, cache_bytes=7).test.pixels.limit == 7
+
+
+@pytest.mark.parametrize("where", ["disk", "a folder"])
+def test_pictures_decoded_onto_the_disk(tmp_path, where):
+    root = make_pool(tmp_path / "pool")
+    cache = tmp_path / "pixels" if where == "a folder" else where
+    sets, usual = load(root, cache=cache), load(root)
+    assert "  pictures decoded on disk: 0.00 GB" in sets.card.splitlines()
+    assert sets.train.pixels is sets.valid.pixels is sets.test.pixels
+    expected = cache if where == "a folder" else tmp_path / "cache" / "pixels"
+    assert expected in (sets.train.pixels.folder, sets.train.pixels.folder.parent)
+    for i in range(len(sets.train)):
+        assert torch.equal(sets.train.uint8(i), usual.train.uint8(i))
+
+
+def test_one_set_moved_to_the_disk(tmp_path):
+    data = load(make_pool(tmp_path / "pool"), transform=lambda x: x[0, 0, 0]).train
+    cached = data.cached(tmp_path / "pixels")
+    assert cached.pixels.folder == tmp_path / "pixels" and cached.paths == data.paths
+    assert (cached.name, cached.split, cached.transform) == (data.name, data.split, data.transform)
+    assert (cached.labels == data.labels).all() and torch.equal(cached.uint8(2), data.uint8(2))
+    Path(data.paths[1]).write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        data.cached(tmp_path / "others")
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{data.paths[1]}: this is not an image")
+    assert str(caught.value).splitlines()[:2] == [
+        f"pool in {tmp_path / 'others'} has 1 fault:",
+        f"  {problem}",
+    ]
+
+
+def test_faults_are_told_up_to_ten(tmp_path):
+    root = make_pool(tmp_path / "pool", 20, 20, table=False)
+    for count in (1, 2, 10, 11, 12):
+        for i in range(1, count + 1):
+            (root / "real" / f"real_{i}.jpg").write_bytes(b"no picture")
+        with pytest.raises(DataError) as caught:
+            load(root)
+        problems, lines = caught.value.problems, str(caught.value).splitlines()
+        assert len(problems) == count
+        assert lines[0] == f"pool in {root} has {count} fault{'' if count == 1 else 's'}:"
+        assert lines[1 : 1 + min(count, 10)] == [f"  {problem}" for problem in problems[:10]]
+        more = [f"  … and {count - 10} more, in the error's .problems"] if count > 10 else []
+        assert lines[1 + min(count, 10) :] == [
+            *more,
+            'Repair the data set, or leave these files out with load(..., on_error="skip").',
+        ]
+
+
+def test_the_table_of_verify(tmp_path):
+    root = make_rvsf(tmp_path / "some", tables=False)
+    assert verify(root).text().splitlines() == [
+        "some",
+        "  split         real      fake",
+        "  train            6         6",
+        "  valid            3         3",
+        "  test             3         3",
+        "  no CSV files beside it: labels come from the folders' names alone",
+        "  all is well",
+    ]
+    pool = make_pool(tmp_path / "pool", 22, 1, table=False)
+    assert verify(pool).text().splitlines()[2] == "  all             22         1"
+    head = ["pool", "  split         real      fake"]
+    for count in (1, 2, 20, 21):
+        for i in range(1, count + 1):
+            (pool / "real" / f"real_{i}.jpg").write_bytes(b"no picture")
+        report = verify(pool)
+        assert not report.ok and report.counts == {"all": {"real": 22 - count, "fake": 1}}
+        more = [f"  … and {count - 20} more"] if count > 20 else []
+        assert report.text().splitlines() == [
+            *head,
+            f"  all     {22 - count:10d}         1",
+            "  no CSV files beside it: labels come from the folders' names alone",
+            *[f"  FAULT {problem}" for problem in report.problems[:20]],
+            *more,
+            f"  {count} fault{'' if count == 1 else 's'}",
+        ]
+    assert len(report.text(shown=3).splitlines()) == 4 + 3 + 2
+
+
+def test_verify_counts_what_was_published(tmp_path):
+    report = verify("hardrvsf", root=make_pool(tmp_path / "pool"))
+    assert report.name == "hardrvsf"
+    assert report.problems == ["real: 10 images, published 589", "fake: 12 images, published 700"]
+
+
+def test_checksums_are_those_of_the_embedded_set_only(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    monkeypatch.setenv("COURSE_DATA_DIR", str(data))
+    make_rvsf(data / "studio")
+    notes = verify("studio").notes
+    assert notes[-1] == "no SHA256SUMS there, so the files' checksums were not compared"
+    (data / "SHA256SUMS").write_text(f"{'0' * 64}  studio/gone.jpg\n{'0' * 64}  checkpoints/gone.json\n")
+    report = verify("studio")
+    assert "studio/gone.jpg: missing" in report.problems and not report.notes[len(notes) - 1 :]
+    assert not any("checkpoints" in problem for problem in report.problems)
+    shutil.copy(
+        data / "studio/real_vs_fake/real-vs-fake/train/fake/00007.jpg",
+        data / "studio/real_vs_fake/real-vs-fake/test/fake/00022.jpg",
+    )
+    both = verify("studio").problems  # what the files say is told beside what the checksums say
+    assert any("the same file as" in problem for problem in both) and "studio/gone.jpg: missing" in both
+    for others in (verify(data / "studio"), verify("studio", root=data / "studio")):
+        assert not any("gone.jpg" in problem for problem in others.problems)
+    kaggle = tmp_path / "kaggle" / "datasets" / CATALOGUE["hardrvsf"].handle
+    make_pool(kaggle / "versions" / "1")
+    (kaggle / "1.complete").touch()
+    assert not any("gone" in text for text in verify("hardrvsf").problems)
+
+
+def test_pixels_lie_between_0_and_1():
+    assert to_float(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == pytest.approx([0, 0.2, 1])
+    assert to_float(torch.tensor([0, 51, 255], dtype=torch.uint8)).dtype == torch.float32
+    assert to_float(torch.tensor([255.0], dtype=torch.float64)).dtype == torch.float32
+
+
+def test_images_are_counted_from_either_end(faces):
+    n = len(faces)
+    assert faces.uint8(-n) is faces.uint8(0) and faces.uint8(n - 1) is faces.uint8(-1)
+    with pytest.raises(IndexError) as error:
+        faces[n]
+    assert str(error.value) == f"set train has {n} images, from 0 to {n - 1}; there is no {n}"
+    with pytest.raises(TypeError) as error:
+        faces[1.0]
+    assert str(error.value) == "choose an image by a whole number, not a float; several by .subset(...)"
+
+
+def test_a_subset_shares_what_was_decoded(tmp_path):
+    data = load(make_pool(tmp_path / "set"), transform=lambda x: x.float().mean()).train
+    part = data.subset([2, 1])
+    assert part.pixels is data.pixels and part.uint8(0) is data.uint8(2)
+    assert (part.name, part.split, part.transform) == ("set", "train", data.transform)
+    assert data.subset(iter([1])).paths == data.subset(np.array([1])).paths == [data.paths[1]]
+
+
+def test_a_class_that_is_missing_from_a_split_is_named(tmp_path):
+    root = make_rvsf(tmp_path / "few", tables=False) / "real_vs_fake" / "real-vs-fake"
+    for file in (root / "test" / "fake").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path / "few", on_error="skip")
+    assert str(caught.value) == (
+        "few: too few usable fake images, none is left for test; each class needs at least three that differ"
+    )
+
+
+def test_a_set_without_valid_gives_a_seventh_of_train(tmp_path):
+    root = make_rvsf(tmp_path / "a", (20, 3, 3), tables=False) / "real_vs_fake" / "real-vs-fake"
+    shutil.rmtree(root / "valid")
+    sets = load(root, split_seed=1)
+    assert counts(sets) == {"train": {0: 17, 1: 17}, "valid": {0: 3, 1: 3}, "test": {0: 3, 1: 3}}
+    assert "  split: valid is 15 % of train, seed 1, near-duplicates kept together (0 found)" in sets.card
+
+
+def test_small_sets_are_decoded_when_loaded_and_the_limit_belongs_to_them(tmp_path, monkeypatch):
+    root = make_rvsf(tmp_path)
+    target = root / "real_vs_fake/real-vs-fake/train/fake/00007.jpg"
+    whole = target.read_bytes()
+    middle = len(whole) // 2
+    target.write_bytes(whole[:middle] + b"\xff\xd9" + whole[-2:])  # both ends look right, the middle is gone
+    monkeypatch.setattr("course_lib.data.DECODE_AT_LOAD", 23)
+    assert len(load("rvsf", root=root).train) == 12
+    monkeypatch.setattr("course_lib.data.DECODE_AT_LOAD", 24)
+    with pytest.raises(DataError, match="train/fake/00007.jpg"):
+        load("rvsf", root=root)
+
+
+def test_a_folder_is_meant_where_a_path_is_given(tmp_path, monkeypatch):
+    make_pool(tmp_path / "rvsf_")
+    monkeypatch.chdir(tmp_path)
+    assert load("rvsf_").name == "rvsf_"
+    for arguments, sentence in (
+        (("rvsv",), "there is no data set and no folder called 'rvsv'; did you mean rvsf or hardrvsf?"),
+        (("rvsf_", tmp_path),
+         "root= goes with a data set's name; give a folder of your own without it"),
+        (("qqq",), "there is no data set and no folder called 'qqq'; known are " + ", ".join(CATALOGUE)),
+    ):  # fmt: skip
+        with pytest.raises(DataError) as caught:
+            load(*arguments)
+        assert str(caught.value) == sentence
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "empty"))
+    with pytest.raises(DataError) as caught:
+        load("studio")
+    assert str(caught.value) == (
+        f"the embedded set is not in {tmp_path / 'empty' / 'studio'}; get it with git or data/make_studio.py"
+    )
+    with pytest.raises(ValueError) as caught:
+        load("rvsf_", on_error="ignore")
+    assert str(caught.value) == "on_error is 'stop' or 'skip', not 'ignore'"
