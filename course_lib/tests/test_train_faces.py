@@ -129,6 +129,20 @@ def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint
     assert text.count("| **inverted** |") == sum(row["inverted"] == "yes" for row in rows)
     assert 0 <= Detector.load(out)(str(pictures / "hard" / "real" / "real_0.jpg"))[0] <= 1
 
+    config = json.loads((out / "config.json").read_text())
+    test = config["metrics"].pop("test")
+    assert (test["n"], test["n_real"], test["n_fake"]) == (8, 4, 4)  # two of each source are kept back
+    (out / "config.json").write_text(json.dumps(config))
+    assert recipe.main([*command, "--errors"]) == 0
+    again = json.loads((out / "config.json").read_text())["metrics"]["test"]
+    assert again["threshold"] == pytest.approx(test["threshold"]) and again["n"] == 8
+
+
+def test_errors_are_counted_at_the_threshold(recipe):
+    y, p = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.5, 0.2, 0.3, 0.5, 0.4])
+    found = recipe.errors_at(0.5, y, p)
+    assert (found["fpr"], found["fnr"], found["n"]) == (0.25, 0.5, 6)
+
 
 def test_the_card_calls_inverted_only_what_is_below_a_coin_with_its_whole_interval(recipe, tmp_path, capsys):
     row = dict.fromkeys(recipe.COLUMNS, "1") | {"kind": "both unseen", "steps": "100", "inverted": "yes"}
