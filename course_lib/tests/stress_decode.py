@@ -20,7 +20,7 @@ from stress_kit import Trials, ended, in_a_child, mutate, with_right_sums
 from toys import small_checkpoint
 
 from course_lib import Detector, ImageError, decode_image
-from course_lib.images import FORMATS, MAX_PIXELS
+from course_lib.images import FORMATS, MAX_PIXELS, decode_array
 
 SLOW = 2.0  # seconds: more of them is a hang
 # What one picture may take beside the process itself: the largest that is decoded, in a form that needs every
@@ -81,15 +81,20 @@ def damaged(kind: str, seed: int, number: int, whole: list[bytes]) -> bytes:
 
 
 def try_one(content: bytes) -> str:
-    """Decode; "good" or "refused", or what was wrong."""
+    """Decode in both ways; "good" or "refused", or what was wrong."""
     start, cpu = time.perf_counter(), time.thread_time()
     try:
         image = decode_image(content, name="x")
         wrong = "" if image.mode == "RGB" and min(image.size) > 0 and not image.info else "no plain picture"
         said = "good"
+        if not np.array_equal(decode_array(content, name="x"), np.asarray(image)):
+            wrong = "decode_array gives other pixels"
     except ImageError as error:
         wrong = "" if str(error).startswith("x: ") and "\n" not in str(error) else f"says {error!r}"
         said = "refused"
+        with contextlib.suppress(ImageError):
+            decode_array(content, name="x")
+            wrong = "decode_array takes what decode_image refuses"
     except Exception as error:
         wrong = f"{type(error).__name__}: {error}"
     # On a busy machine the clock goes on while others have their turn, so both must say that it is slow.
