@@ -248,9 +248,7 @@ def equal_error_rate(y: Any, p: Any) -> float:
 def crossing(fpr: np.ndarray, missed: np.ndarray) -> float:
     """Where fpr, which rises, meets the share of fakes missed, which falls."""
     gap = fpr - missed
-    right = int(np.argmax(gap >= 0))
-    if gap[right] == 0:
-        return float(fpr[right])
+    right = int(np.argmax(gap > 0))  # never the first corner, where all are missed and nobody is accused
     left = right - 1
     part = -gap[left] / (gap[right] - gap[left])
     return float(fpr[left] + part * (fpr[right] - fpr[left]))

@@ -734,6 +734,10 @@ def test_one_set_moved_to_the_disk(tmp_path):
         f"pool in {tmp_path / 'others'} has 1 fault:",
         f"  {problem}",
     ]
+    deep = tmp_path / ("folder" * 30) / ("deeper" * 30) / "1.jpg"
+    with pytest.raises(DataError) as caught:
+        FaceDataset([deep], [0]).cached(tmp_path / "deep")
+    assert len(caught.value.problems[0].split(": ")[0]) == 201  # a hundred characters from either end, and …
 
 
 def test_faults_are_told_up_to_ten(tmp_path):

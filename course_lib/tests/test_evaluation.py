@@ -457,3 +457,16 @@ def test_defaults_are_a_thousand_draws_from_seed_0():
     q = p[::-1].copy()
     assert paired_bootstrap(fast_auc, y, p, q) == paired_bootstrap(fast_auc, y, p, q, 1000, 0, 0.95)
     assert paired_bootstrap(fast_auc, y, p, q) != paired_bootstrap(fast_auc, y, p, q, 1001, 0, 0.95)
+
+
+def test_mcnemar_counts_all_four():
+    a, b = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]), np.array([1, 0, 0, 0, 1, 1, 0, 0, 0, 0])
+    found = mcnemar(a, b)
+    assert (found.both, found.only_a, found.only_b, found.neither) == (1, 3, 2, 4)
+
+
+def test_an_interval_of_an_auc_stays_between_0_and_1():
+    y, p = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.4, 0.3, 0.5, 0.6]
+    assert delong_interval(y, p)[1] == 1 and 0 < delong_interval(y, p)[0] < roc_auc(y, p)
+    low, high = delong_interval(y, [1 - score for score in p])
+    assert low == 0 and roc_auc(y, [1 - score for score in p]) < high < 1
