@@ -13,7 +13,7 @@ WORKSPACE := default-37a8.jupyterlab-workspace
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench stress colab-check book book-check book-links editions editions-check card stick release clean
+.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench stress mutants colab-check book book-check book-links editions editions-check card stick release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -31,8 +31,16 @@ $(VENV)/.test-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[test]"
 	@touch $@ $(VENV)/.lab-installed
 
+$(VENV)/.bench-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[test,bench]"
+	@touch $@ $(VENV)/.test-installed $(VENV)/.lab-installed
+
 $(VENV)/.book-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[book]"
+	@touch $@
+
+$(VENV)/.mutation-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[test,mutation]"
 	@touch $@
 
 $(VENV)/.slides-installed: pyproject.toml | $(BIN)/python
@@ -74,11 +82,15 @@ test-notebooks: $(VENV)/.test-installed  ## every lesson run and compared by nbv
 notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and store them normalised
 	$(BIN)/python notebooks/make_notebooks.py
 
-bench: $(VENV)/.test-installed  ## measure performance side by side; writes figures/bench/bench.json
-	$(BIN)/python figures/bench/run_bench.py
+bench: $(VENV)/.bench-installed  ## measure performance side by side, an hour; bench.json, and the README's table from it
+	$(BIN)/python figures/bench/run_bench.py $(BENCH_ARGS)
+	$(BIN)/python figures/bench/run_bench.py --table
 
 stress: $(VENV)/.test-installed  ## kills, full disks, lost networks, 60,000 damaged pictures, rude clients (STRESS_ARGS="--only disk-full")
 	$(BIN)/python course_lib/tests/stress.py $(STRESS_ARGS)
+
+mutants: $(VENV)/.mutation-installed  ## try the tests on 1,800 wrong versions of evaluation, checks and data (MUTANTS_ARGS="--sample 200")
+	$(BIN)/python course_lib/tests/mutants.py $(MUTANTS_ARGS)
 
 colab-check: $(VENV)/.lab-installed  ## run the lessons with Colab's versions of everything (CHECK_ARGS="--all")
 	$(BIN)/python notebooks/check_colab.py $(CHECK_ARGS)
