@@ -30,7 +30,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from course_lib import facenest, fit, load
-from course_lib.training import epoch_order, make_optimizer, one_cycle, seed_everything, set_lr
+from course_lib.training import epoch_order, one_cycle, seed_everything, set_lr
 from course_lib.transforms import Augment, normalise, training_batch
 
 BATCH, RATE, DECAY, SEED = 32, 3e-3, 0.05, 0
@@ -78,6 +78,14 @@ class Batches(Dataset):
         return (self[step] for step in range(len(self)))
 
 
+def adamw(model: nn.Module) -> torch.optim.Optimizer:
+    """PyTorch's, with the settings of `fit`, as lesson 11 writes it."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=RATE)
+
+
 # ------------------------------------------------------------------------------------- four ways to one epoch
 # Each takes a network and trains it; it returns the seconds of its steps alone, or None if it cannot tell.
 def by_fit(model: nn.Module, data: InMemory, crop: int) -> float | None:
@@ -93,7 +101,7 @@ def by_hand(
     """The loop of lesson 11."""
     batches, total = Batches(data, crop, layout), 0.0
     model.to(memory_format=layout).train()
-    optimizer = make_optimizer(model, RATE, DECAY, torch.device("cpu"))
+    optimizer = adamw(model)
     start = time.perf_counter()
     for step, (images, labels) in enumerate(batches):
         set_lr(optimizer, one_cycle(step, len(batches), RATE))
@@ -131,7 +139,7 @@ def by_fastai(model: nn.Module, data: InMemory, crop: int) -> float | None:
         cbs=[OneCycle(), GradientClip(1.0)],
     )  # fmt: skip
     learner.remove_cbs([Recorder, ProgressCallback])
-    learner.opt = OptimWrapper(opt=make_optimizer(model, RATE, DECAY, torch.device("cpu")))
+    learner.opt = OptimWrapper(opt=adamw(model))
     learner.fit(1, lr=RATE)
 
 
@@ -146,7 +154,7 @@ def by_lightning(model: nn.Module, data: InMemory, crop: int) -> float | None:
             self.model = model.to(memory_format=torch.channels_last)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            self.own = make_optimizer(self.model, RATE, DECAY, torch.device("cpu"))
+            self.own = adamw(self.model)
             return self.own
 
         def on_train_batch_start(self, batch, step: int) -> None:
