@@ -224,6 +224,20 @@ def course_rows(runs: int) -> list[dict]:
     return course_speed.rows(row, runs)
 
 
+def training_rows(runs: int) -> list[dict]:
+    """`fit` beside a loop written by hand, fastai and Lightning: `train_speed.py`."""
+    import train_speed
+
+    return train_speed.rows(row, runs)
+
+
+def auc_rows(runs: int) -> list[dict]:
+    """From random weights to an AUC of 0.95, out of the trainings in `time_to_auc.csv`: `time_to_auc.py`."""
+    import time_to_auc
+
+    return time_to_auc.rows(row)
+
+
 def large_rows(runs: int) -> list[dict]:
     """A set as large as `rvsf`: `large_set.py`."""
     import large_set
@@ -241,6 +255,8 @@ PARTS = {
     "upload": upload_rows,
     "service": service_rows,
     "large": large_rows,
+    "training": training_rows,  # late: fastai adds methods of its own to torch and Pillow
+    "auc": auc_rows,
     "course": course_rows,
 }
 
