@@ -9,16 +9,22 @@ import importlib
 import json
 import math
 import os
+import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 import torch
+from lesson_code import NOTEBOOKS, definitions
 from toys import small_checkpoint
 
+from course_lib import facenest, load
 from course_lib.errors import CourseError
+from course_lib.facenest import count_macs
 from course_lib.faces import finder_is_there
 
 BENCH = Path(__file__).resolve().parents[2] / "figures" / "bench"
@@ -113,7 +119,7 @@ def test_four_ways_to_run_the_network(bench, checkpoint, capfd):
 
 
 def test_a_way_with_other_logits_is_not_timed(bench):
-    x, export_speed = torch.randn(4, 3), bench("export_speed")
+    x, export_speed = torch.zeros(4, 3), bench("export_speed")
     export_speed.assert_parity("the same", torch.sum, torch.sum, x)
     for other in (lambda x: torch.sum(x) + 2e-4, lambda x: torch.full((), math.nan)):
         with pytest.raises(RuntimeError, match="other logits"):
@@ -181,3 +187,204 @@ def test_a_part_that_fails_costs_the_others_nothing(bench, tmp_path, monkeypatch
     with pytest.raises(ZeroDivisionError):
         run_bench.main(["--only", "import", "data", "--out", str(out)])
     assert [row["name"] for row in json.loads(out.read_text())["rows"]] == ["a row"]
+
+
+# --- the roofline, and what is counted ---------------------------------------------------------------------
+
+
+def test_the_roofline(bench):
+    roofline_speed = bench("roofline_speed")
+    rows = roofline_speed.rows(
+        bench("run_bench").row, 1, sides=(32, 64), batches=(1, 32), matrix=128, copied=2**16, least=0.0
+    )
+    units = [row["unit"] for row in rows]
+    assert well_formed(rows) and all(row["goal"] is None for row in rows)
+    assert units == ["GFLOP/s", "GB/s"] * 2 + ["ms"] * 6  # no training step with one picture
+    base = next(row for row in rows if row["name"] == roofline_speed.cost("prediction", *roofline_speed.BASE))
+    assert base["ratio"] == 1
+
+
+def test_what_is_counted_is_what_lesson_11_counts(bench):
+    lesson, counting = definitions("11_train_facenest.ipynb"), bench("counting")
+    for side, learn, width in ((32, True, 16), (64, False, 16), (64, True, 32)):
+        assert counting.count(side, learn, width=width) == lesson.count(side, learn, width=width)
+    # The high-pass counts a pixel's neighbours once for a whole batch: next to nothing.
+    assert math.isclose(counting.count(64, False)[0], 2 * count_macs(facenest(), 64), rel_tol=2e-3)
+
+
+def test_the_drawing_holds_what_was_measured(bench):
+    """Made up rows: the points, the roofs and the costs come back, and the words hold the numbers."""
+    speed, row = bench("roofline_speed"), bench("run_bench").row
+    sys.path.insert(0, str(BENCH.parent))
+    import roofline
+
+    rows = [
+        row(speed.arithmetic("prediction", 64), 40, 160, "GFLOP/s", True, 1),
+        row(speed.traffic("prediction", 64), 4, 8, "GB/s", True, 1),
+        row(speed.cost("prediction", 64, 32), 1.25, 1.25, "ms", False, 1),
+    ]
+    found = roofline.read(rows)
+    assert found == {
+        "peak": 160, "flow": 8, "points": {("prediction", 64): (40, 4)},
+        "cost": {("prediction", 64, 32): 1.25},
+    }  # fmt: skip
+    words = roofline.words(found)  # 10 operations for each byte: the roof above is 80
+    for told in (
+        "8 GB/s",
+        "160 GFLOP/s",
+        "prediction at 64 px 40, that is 50%",
+        "batches of 32: 1.2 at 64 px",
+    ):
+        assert told in words
+    assert roofline.read(rows[:2]) is None and roofline.read([]) is None
+    assert len(roofline.draw(found).axes) == 2
+
+
+# --- one GPU, estimated ------------------------------------------------------------------------------------
+
+
+def test_the_estimate_is_lesson_11_s(bench):
+    estimate, lesson = bench("gpu_estimate"), definitions("11_train_facenest.ipynb")
+    cards = {name: (card.half, card.single, card.bytes) for name, card in estimate.CARDS.items()}
+    lesson.limits.__globals__["CARDS"] = cards
+    source = "".join((NOTEBOOKS / "11_train_facenest.ipynb").read_text(encoding="utf-8").split())
+    for half, single, moved in cards.values():  # the lesson's own constants
+        assert f"({half / 1e12:g}e12,{single / 1e12:g}e12,{moved / 1e9:g}e9)" in source
+    plan, prepared = estimate.PLANS[0], 4000.0
+    for name, card in estimate.CARDS.items():
+        for reached in estimate.REACHED:
+            theirs = lesson.seconds(
+                name, reached, prepared, plan.crop, estimate.SIDE, estimate.TRAIN, estimate.VALID, 1,
+                {"width": plan.width},
+            )  # fmt: skip
+            assert math.isclose(estimate.epoch(card, plan, prepared, reached), theirs, rel_tol=1e-9)
+    whole = estimate.limits(card, estimate.PLANS[2], prepared)
+    assert whole["preparation"] == prepared / 16  # four times as wide
+
+
+def test_the_stored_estimate_is_what_the_script_says(bench):
+    """Other releases of PyTorch may cut an operation into others, and count other bytes: 10 % is allowed."""
+    estimate, number = bench("gpu_estimate"), re.compile(r"\d[\d,]*(?:\.\d+)?")
+    stored, fresh = estimate.OUT.read_text(encoding="utf-8"), estimate.estimate()
+    assert number.sub("#", stored).replace("min", "s") == number.sub("#", fresh).replace("min", "s")
+    for old, new in zip(number.findall(stored), number.findall(fresh), strict=True):
+        old, new = (float(text.replace(",", "")) for text in (old, new))
+        assert math.isclose(old, new, rel_tol=0.1, abs_tol=1)
+
+
+def test_the_check_without_a_gpu_is_one_sentence(bench, capsys, monkeypatch):
+    estimate = bench("gpu_estimate")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert estimate.main(["--check"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and re.fullmatch(r"[^.\n]+ CUDA, [^.\n]+\.\n", err)
+
+
+def test_the_check_measures_and_compares(bench):
+    """On the CPU, with next to no pictures: only the way is tested."""
+    estimate, whole = bench("gpu_estimate"), load("studio")
+    sets = SimpleNamespace(train=whole.train.subset(range(8)), valid=whole.valid.subset(range(4)))
+    plan, cpu = estimate.Plan("a small plan", 32, 4, batch=4), torch.device("cpu")
+    told = {}
+    for name, sheet in (
+        ("Tesla T4", None),
+        ("NVIDIA A100-SXM4-40GB", None),
+        ("Another", None),
+        ("My", [1, 1, 1]),
+    ):
+        lines = []
+        estimate.check(sets, plan, cpu, name, sheet, lines.append)
+        assert lines[0].startswith(f"{name}, a small plan, 8 ") and lines[1].startswith("measured: ")
+        told[name] = lines[2]
+    assert "--sheet" in told.pop("Another")
+    assert all(
+        re.search(r"estimated: \S+ s to \S+ s, so the estimate (holds|does not)", t) for t in told.values()
+    )
+    card = estimate.known("Tesla T4", None)
+    assert card is estimate.CARDS["T4"] and estimate.known("NVIDIA T400 4GB", None) is None
+
+
+# --- the course --------------------------------------------------------------------------------------------
+
+
+def test_the_course(bench, monkeypatch, tmp_path, capfd):
+    """One small notebook in place of the lessons; `make lab` itself is timed by hand only."""
+    course_speed = bench("course_speed")
+    lesson = tmp_path / "03_short.ipynb"
+    cells = [nbformat.v4.new_code_cell("import time; time.sleep(0.3)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), lesson)
+    stored = lesson.read_bytes()
+    monkeypatch.setattr(course_speed, "why_no_lab", lambda: "nobody wants it")
+    rows = course_speed.rows(bench("run_bench").row, 1, [lesson])
+    assert "left out: nobody wants it." in capfd.readouterr().err
+    assert well_formed([{**row, "ours": max(row["ours"], 1e-9)} for row in rows]) and len(rows) == 2
+    assert [row["goal"] for row in rows] == [1, 1] and "lesson (03)" in rows[1]["name"]
+    assert lesson.read_bytes() == stored
+    monkeypatch.setattr(course_speed, "why_no_lab", lambda: None)
+    monkeypatch.setattr(course_speed, "time_lab", lambda runs: [20.0, 5.0, 6.0])
+    assert course_speed.rows(bench("run_bench").row, 3, [lesson])[0]["ours"] == 6
+
+
+def test_a_lesson_that_fails_is_no_time(bench, tmp_path):
+    lesson = tmp_path / "03_broken.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), lesson)
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        bench("course_speed").run_lessons([lesson])
+
+
+def test_the_first_lesson_is_put_back(bench, tmp_path):
+    file = tmp_path / "lesson.ipynb"
+    file.write_bytes(b"before")
+    with pytest.raises(KeyError), bench("course_speed").kept(file):
+        file.write_bytes(b"what JupyterLab saved")
+        raise KeyError
+    assert file.read_bytes() == b"before" and list(tmp_path.iterdir()) == [file]
+
+
+# --- what is made from the rows ----------------------------------------------------------------------------
+
+
+def test_the_readme_holds_what_the_rows_give(bench):
+    made, readme = bench("made_from_rows"), (BENCH.parents[1] / "README.md").read_text(encoding="utf-8")
+    section = made.section(json.loads((BENCH / "bench.json").read_text(encoding="utf-8")))
+    assert section in readme, "run `python figures/bench/run_bench.py --table`"
+    assert made.put(readme, section) == readme
+
+
+def test_the_stored_drawing_holds_what_the_rows_give(bench):
+    bench("made_from_rows")
+    sys.path.insert(0, str(BENCH.parent))
+    import roofline
+
+    found = roofline.read(json.loads((BENCH / "bench.json").read_text(encoding="utf-8"))["rows"])
+    file = BENCH.parent / "roofline.svg"
+    assert file.exists() == (found is not None)
+    if found is not None:
+        drawn = set(re.findall(r"<!-- (.*?) -->", file.read_text(encoding="utf-8")))
+        points = found["points"].items()
+        assert {f"{kind}, {side} px: {ours:.0f}" for (kind, side), (ours, _) in points} <= drawn
+        assert {f"matrix product: {found['peak']:.0f} GFLOP/s", f"copy: {found['flow']:.0f} GB/s"} <= drawn
+
+
+def test_goals_missed_are_shown_as_missed(bench):
+    made, row = bench("made_from_rows"), bench("run_bench").row
+    rows = [
+        {"part": "data", **row("a goal that is met", 3, 1, "images/s", True, 5, 1.5)},
+        {"part": "data", **row("a goal that is missed", 1.4, 1, "images/s", True, 5, 1.5)},
+        {"part": "large", **row("exactly on it", 2, 2, "s", False, 5, 1)},
+        {"part": "large", **row("no goal at all", 70_051.4, 4593.4, "images/s", True, 5)},
+    ]
+    one, other = ({"processor": "P", "threads": 2, "torch": version} for version in ("2.6+x", "2.7"))
+    text = made.section({"machines": {"data": one, "large": other}, "rows": rows})
+    lines = {
+        cells[1].strip(): cells for cells in (line.split("|") for line in text.splitlines()) if cells[1:]
+    }
+    assert lines["a goal that is met"][-2] == " 1.5: met " and lines["exactly on it"][-2] == " 1: met "
+    assert lines["a goal that is missed"][-2] == " 1.5: **missed** "
+    assert lines["no goal at all"][2:6] == [" 70,051 ", " 4,593 ", " images/s ", " 15.2 "]
+    assert "2 of 3 goals are met" in text and "1 more rows" in text and "roofline.svg" not in text
+    assert "P, 2 threads, PyTorch 2.6 (data); P, 2 threads, PyTorch 2.7 (large)" in text
+    with pytest.raises(ValueError, match="each once"):
+        made.put("a README without marks", text)
+    readme = f"before\n{made.BEGIN}\nold\n{made.END}\nafter\n"
+    assert made.put(readme, text) == f"before\n{text}\nafter\n"

@@ -101,7 +101,7 @@ def test_a_lesson_begins_with_a_picture_that_a_script_draws(path):
 
 
 def test_every_drawing_has_its_script_and_is_shown_somewhere():
-    shown = set(opening_figures()) | set(re.findall(r"figures/([\w.]+\.png)", README))
+    shown = set(opening_figures()) | set(re.findall(r"figures/([\w.]+\.(?:png|svg))", README))
     stored = {path.name for path in FIGURES.iterdir() if path.suffix in (".svg", ".png")}
     assert stored == shown
     for name in stored - {"uploader.png"}:  # a photograph of the screen
