@@ -39,6 +39,11 @@ EXPLAINED: list[tuple[str, str, str]] = [
         "and False else list(indices)",
         "an array as a list is the same array, only slower",
     ),
+    ("agrees", "zip(cases, answers, ", "there is one answer a case, made a line before"),
+    ("predict_logits", "logits.double().tolist(), ", "fake_logits has counted them"),
+    ("predict_logits", "range(len(sums))], ", "floats are float64 anyway"),
+    ("accuracy", "both_classes=None", "None is as false as False"),
+    ("confusion", "both_classes=None", "None is as false as False"),
     ("verify", "trust=None", "None is as false as False"),
     (
         "threshold_at_fpr",

@@ -17,6 +17,7 @@ from course_lib import (
     accuracy,
     bootstrap_interval,
     choose_threshold,
+    confusion,
     evaluate,
     evaluation,
     mcnemar,
@@ -457,6 +458,11 @@ def test_defaults_are_a_thousand_draws_from_seed_0():
     q = p[::-1].copy()
     assert paired_bootstrap(fast_auc, y, p, q) == paired_bootstrap(fast_auc, y, p, q, 1000, 0, 0.95)
     assert paired_bootstrap(fast_auc, y, p, q) != paired_bootstrap(fast_auc, y, p, q, 1001, 0, 0.95)
+
+
+def test_a_table_of_one_class_is_two_by_two_all_the_same():
+    assert confusion([1, 1], [0.9, 0.2]).tolist() == [[0, 0], [1, 1]]
+    assert confusion([0], [0.2]).tolist() == [[1, 0], [0, 0]]
 
 
 def test_mcnemar_counts_all_four():
