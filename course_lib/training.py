@@ -296,7 +296,10 @@ def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.n
 def seed_everything(seed: int, epoch: int, step: int) -> torch.Generator:
     """Seed torch (dropout), and return a generator for the images, both from (seed, epoch, step) alone."""
     for_torch, for_images = np.random.SeedSequence([seed, epoch, step]).generate_state(2).tolist()
-    torch.manual_seed(for_torch)
+    if torch.accelerator.is_available():
+        torch.manual_seed(for_torch)
+    else:  # that would go and look for every kind of device, in each step
+        torch.default_generator.manual_seed(for_torch)
     return torch.Generator().manual_seed(for_images)
 
 
@@ -322,7 +325,9 @@ def make_optimizer(
         raise TrainingError(
             "fit: the network has no weights to train; are they all frozen (requires_grad=False)?"
         )
-    return torch.optim.AdamW(groups, lr=lr, fused=True if device.type == "cuda" else None)
+    # Many tensors are updated by one call. On the CPU (`foreach`) not a bit of the result changes by that.
+    fused, foreach = device.type == "cuda" or None, device.type == "cpu" or None
+    return torch.optim.AdamW(groups, lr=lr, fused=fused, foreach=foreach)
 
 
 def one_cycle(step: int, total: int, peak: float, warm: float = 0.3) -> float:
