@@ -44,6 +44,7 @@ EXPLAINED: list[tuple[str, str, str]] = [
     ("predict_logits", "range(len(sums))], ", "floats are float64 anyway"),
     ("accuracy", "both_classes=None", "None is as false as False"),
     ("confusion", "both_classes=None", "None is as false as False"),
+    ("_divide", "{s: given.get(s, ", "a split that is missing is drawn below, in every case"),
     ("verify", "trust=None", "None is as false as False"),
     (
         "threshold_at_fpr",

@@ -899,3 +899,19 @@ def test_a_folder_is_meant_where_a_path_is_given(tmp_path, monkeypatch):
     with pytest.raises(ValueError) as caught:
         load("rvsf_", on_error="ignore")
     assert str(caught.value) == "on_error is 'stop' or 'skip', not 'ignore'"
+
+
+def test_a_set_to_be_split_is_decoded_however_large_it_is(tmp_path, monkeypatch):
+    root = make_pool(tmp_path, 12, 12, table=False)
+    Image.open(root / "real" / "real_1.jpg").save(root / "real" / "again.jpg", quality=40)
+    monkeypatch.setattr("course_lib.data.DECODE_AT_LOAD", 0)
+    assert "near-duplicates kept together (1 found)" in load(root).card  # only pixels can tell
+
+
+def test_nothing_but_damaged_files_left_out(tmp_path):
+    root = make_pool(tmp_path / "set", 3, 3, table=False)
+    for file in root.glob("*/*.jpg"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        load(root, on_error="skip")
+    assert str(caught.value).startswith("set: too few usable real images, none is left for train; ")
