@@ -97,7 +97,7 @@ def forget_survivors(work: Path) -> None:
 
 
 def mutmut(work: Path, *arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COVERAGE_CORE": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-m", "mutmut", *arguments], cwd=work, env=environment)
 
 
