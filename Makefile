@@ -82,7 +82,7 @@ test-notebooks: $(VENV)/.test-installed  ## every lesson run and compared by nbv
 notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and store them normalised
 	$(BIN)/python notebooks/make_notebooks.py
 
-bench: $(VENV)/.bench-installed  ## measure performance side by side, an hour; bench.json, and the README's table from it
+bench: $(VENV)/.bench-installed  ## measure performance side by side (takes long), make the README's table from it (BENCH_ARGS="--only data")
 	$(BIN)/python figures/bench/run_bench.py $(BENCH_ARGS)
 	$(BIN)/python figures/bench/run_bench.py --table
 

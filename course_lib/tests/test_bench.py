@@ -180,12 +180,14 @@ def test_a_part_measured_anew_replaces_its_own_rows_alone(bench, tmp_path, monke
     assert recorded() == [(name, made[name][0]["name"]) for name in run_bench.PARTS]
 
 
-def test_a_part_that_fails_costs_the_others_nothing(bench, tmp_path, monkeypatch):
+def test_a_part_that_fails_costs_the_others_nothing(bench, tmp_path, monkeypatch, capsys):
     run_bench, out = bench("run_bench"), tmp_path / "bench.json"
     monkeypatch.setitem(run_bench.PARTS, "import", lambda runs: [run_bench.row("a row", 2, 1, "s", False, 5)])
     monkeypatch.setitem(run_bench.PARTS, "data", lambda runs: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run_bench.main(["--only", "import", "data", "--out", str(out)])
+    monkeypatch.setitem(run_bench.PARTS, "large", lambda runs: sys.exit(3))
+    with pytest.raises(SystemExit, match="^Not measured, for the reason above: data, large. "):
+        run_bench.main(["--only", "data", "large", "import", "--out", str(out)])
+    assert "ZeroDivisionError" in capsys.readouterr().err
     assert [row["name"] for row in json.loads(out.read_text())["rows"]] == ["a row"]
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -286,12 +287,20 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"written: {path}")
         return
     torch.manual_seed(0)
+    failed = []
     for part in options.only or PARTS:
-        rows = [{"part": part, **entry} for entry in PARTS[part](options.runs)]
-        write(part, rows, options.out)  # at once: a part that fails costs the others nothing
+        try:
+            rows = [{"part": part, **entry} for entry in PARTS[part](options.runs)]
+        except (Exception, SystemExit):  # told in full; the old rows stay, and the other parts are measured
+            traceback.print_exc()
+            failed.append(part)
+            continue
+        write(part, rows, options.out)
         for entry in rows:
             figures = f"{entry['ours']} / {entry['peer']} {entry['unit']}"
             print(f"{entry['ratio']:8.2f}×  {entry['name']}  ({figures})", flush=True)
+    if failed:
+        sys.exit(f"Not measured, for the reason above: {', '.join(failed)}. The other rows are written.")
 
 
 def machine() -> dict[str, object]:
