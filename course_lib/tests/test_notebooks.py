@@ -88,6 +88,15 @@ def test_code_cells_are_short(path):
 
 
 @lesson_by_lesson
+def test_code_fits_its_window(path):
+    """In JupyterLab at 1280 pixels, beside the table of contents, 100 characters fit; 110 scroll a little."""
+    too_long = [
+        line for cell in code_cells(read(path)) for line in cell.source.splitlines() if len(line) > 110
+    ]
+    assert not too_long
+
+
+@lesson_by_lesson
 def test_images_carry_alt_text(path):
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
