@@ -46,7 +46,7 @@ def words(found: dict) -> str:
     shares, lines = [], []
     for (kind, side), (ours, moved) in found["points"].items():
         roof = min(found["peak"], ours / moved * found["flow"])
-        shares.append(f"{kind} at {side} px {ours:.0f}, that is {ours / roof:.0%}")
+        shares.append(f"{kind} at {side} px {ours:.0f}, that is {100 * ours / roof:.0f} %")
     for kind, batch in dict.fromkeys((kind, batch) for kind, _, batch in found["cost"]):
         times = [(side, found["cost"].get((kind, side, batch))) for side in measured.SIDES]
         told = ", ".join(f"{float(f'{ms:.2g}'):g} at {side} px" for side, ms in times if ms is not None)

@@ -234,7 +234,7 @@ def test_the_drawing_holds_what_was_measured(bench):
     for told in (
         "8 GB/s",
         "160 GFLOP/s",
-        "prediction at 64 px 40, that is 50%",
+        "prediction at 64 px 40, that is 50 %",
         "batches of 32: 1.2 at 64 px",
     ):
         assert told in words
