@@ -1,5 +1,7 @@
 """Metrics against hand-worked numbers and scikit-learn; bad input gets a sentence."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from course_lib import (
     bootstrap_interval,
     choose_threshold,
     confusion,
+    delong,
     evaluate,
     evaluation,
     mcnemar,
@@ -353,6 +356,7 @@ def test_batches_are_as_large_as_asked_for():
     assert batch_sizes(model, lambda: predict_scores(model, data, batch_size=0))[0] == [1] * 7
     many = [torch.zeros(3, 8, 8, dtype=torch.uint8)] * 70
     assert batch_sizes(model, lambda: predict_logits(model, many))[0] == [64, 6]
+    assert batch_sizes(model, lambda: predict_scores(model, ToySet(70, sides=(8,))))[0] == [64, 6]
     detector = Detector(model, device="cpu")
     assert batch_sizes(model, lambda: evaluate(detector, data, batch_size=3, n_bootstrap=1))[0] == [3, 3, 1]
     for judge in (model, detector):
@@ -421,11 +425,12 @@ def test_a_detector_is_judged_with_its_own_settings():
     assert not np.allclose(whole, cropped)
     numbers = evaluate(model, data, crop, threshold=middle, n_bootstrap=20, seed=3)
     assert numbers == summary(data.labels, cropped, middle, n_bootstrap=20, seed=3)
-    detector = Detector(model, crop, temperature=0.01, threshold=0.4, device="cpu")
+    detector = Detector(model, crop, temperature=0.01, threshold=middle, device="cpu")
     sharp = predict_scores(model, data, crop, temperature=0.01)
     assert evaluate(detector, data, n_bootstrap=20, seed=3) == summary(
-        data.labels, sharp, 0.4, n_bootstrap=20, seed=3
+        data.labels, sharp, middle, n_bootstrap=20, seed=3
     )
+    assert np.mean(sharp >= middle) != np.mean(cropped >= middle)  # so the temperature made a difference
     assert evaluate(detector, data, threshold=0.9, n_bootstrap=1)["threshold"] == 0.9
 
 
@@ -471,8 +476,26 @@ def test_mcnemar_counts_all_four():
     assert (found.both, found.only_a, found.only_b, found.neither) == (1, 3, 2, 4)
 
 
+def test_rounding_is_no_spread():
+    y, a, b = [1, 1, 1, 0, 0, 0], [0.1, 0.4, 0.4, 0.3, 0.4, 0.0], [0.0, 0.3, 0.3, 0.3, 0.4, 0.2]
+    found = delong(y, a, b)  # every image wins a third of its pairs more, but for the last binary digit
+    assert found.difference == pytest.approx(1 / 3) and found.standard_error == 0
+    assert math.isnan(found.p_value)
+
+
 def test_an_interval_of_an_auc_stays_between_0_and_1():
     y, p = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.4, 0.3, 0.5, 0.6]
     assert delong_interval(y, p)[1] == 1 and 0 < delong_interval(y, p)[0] < roc_auc(y, p)
     low, high = delong_interval(y, [1 - score for score in p])
     assert low == 0 and roc_auc(y, [1 - score for score in p]) < high < 1
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_intervals_have_no_side_they_prefer(level):
+    y, p = some_scores(80)
+    q = some_scores(80, seed=1)[1]
+    low, high = bootstrap_interval(fast_auc, y, p, 200, level=level)
+    mirrored = bootstrap_interval(lambda y, p: -fast_auc(y, p), y, p, 200, level=level)
+    assert mirrored == pytest.approx((-high, -low))
+    difference, low, high = paired_bootstrap(fast_auc, y, p, q, 200, level=level)
+    assert paired_bootstrap(fast_auc, y, q, p, 200, level=level) == pytest.approx((-difference, -high, -low))
