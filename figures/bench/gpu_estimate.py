@@ -131,13 +131,13 @@ def estimate() -> str:
     for name, card in CARDS.items():
         rates = f"{card.half / 1e12:g} · 10¹² | {card.single / 1e12:g} · 10¹² | {card.bytes / 1e9:,g} · 10⁹"
         lines.append(f"| {name} | {rates} | {card.source} |")
-    best, worst = REACHED
+    best, worst = (f"{100 * reached:.0f} %" for reached in REACHED)
     lines += [
         "",
         "## So an epoch takes",
         "",
         "From left to right: images a second by each limit, as if the data sheet were reached; and the time",
-        f"of an epoch with validation, if between {100 * best:.0f} % and {100 * worst:.0f} % of the data sheet are reached.",
+        f"of an epoch with validation, if between {best} and {worst} of the data sheet are reached.",
         "",
         "| training | card | computing | memory | preparation | an epoch |",
         "|---|---|---|---|---|---|",
@@ -152,7 +152,7 @@ def estimate() -> str:
         "",
         "## What is assumed",
         "",
-        f"- {100 * best:.0f} % to {100 * worst:.0f} % of the data sheet: nobody reaches all of it, since small layers",
+        f"- {best} to {worst} of the data sheet: nobody reaches all of it, since small layers",
         "  leave parts of a card idle. The range is wide, and a guess.",
         "- Training is in 16 bits, which halves the bytes; validation, on whole pictures, is in 32 bits. A",
         "  multiply-accumulate is two operations.",
