@@ -48,6 +48,8 @@ EXPLAINED: list[tuple[str, str, str]] = [
     ("accuracy", "both_classes=None", "None is as false as False"),
     ("confusion", "both_classes=None", "None is as false as False"),
     ("_divide", "{s: given.get(s, ", "a split that is missing is drawn below, in every case"),
+    ("verdict", "fork_rng(devices=None)", "differs only where there is a GPU, whose state is then kept too"),
+    ("as_array", "astype(None)", "None stands for float64"),
     ("verify", "trust=None", "None is as false as False"),
     (
         "threshold_at_fpr",

@@ -178,7 +178,7 @@ def test_one_class_gets_a_sentence(metric, label, word):
 
 
 def test_impossible_bootstraps():
-    for options in ({"n": 0}, {"level": 1.0}):
+    for options in ({"n": 0}, {"level": 1.0}, {"level": 0}):
         with pytest.raises(DataError, match="bootstrap_interval needs"):
             bootstrap_interval(roc_auc, [0, 1], [0.1, 0.2], **options)
 
@@ -474,6 +474,11 @@ def test_mcnemar_counts_all_four():
     a, b = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]), np.array([1, 0, 0, 0, 1, 1, 0, 0, 0, 0])
     found = mcnemar(a, b)
     assert (found.both, found.only_a, found.only_b, found.neither) == (1, 3, 2, 4)
+
+
+def test_labels_become_whole_numbers_and_scores_fractions():
+    y, p = evaluation.check_scores([True, False], [1, 0])
+    assert y.dtype == np.int64 and p.dtype == np.float64 and y.tolist() == p.tolist() == [1, 0]
 
 
 def test_rounding_is_no_spread():
