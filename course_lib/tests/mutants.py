@@ -1,6 +1,6 @@
 """Do the tests notice when the code is wrong? `make mutants` changes it in some 1,800 places, one at a time.
 
-    python course_lib/tests/mutants.py                     # evaluation, checks and data; an hour on one core
+    python course_lib/tests/mutants.py                     # evaluation, checks and data: an hour or so
     python course_lib/tests/mutants.py --only evaluation   # one module
     python course_lib/tests/mutants.py --sample 200        # so many, drawn at random (--seed)
 
