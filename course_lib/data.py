@@ -140,7 +140,7 @@ class FaceDataset(Dataset):
 
 
 def _is_full(path: str | os.PathLike) -> bool:
-    """Whether abspath would change nothing; asked 140,000 times, abspath itself takes half a second."""
+    """Whether a file's path is full and plain already: asked 140,000 times, abspath takes half a second."""
     return isinstance(path, str) and path.startswith("/") and "/." not in path and "//" not in path
 
 
