@@ -24,7 +24,7 @@ from .embedded import SUMS, data_folder, verify_embedded
 from .errors import DataError
 from .filecheck import Fact, look_into_files, twins
 from .images import printable
-from .layouts import CLASS_NAMES, SPLITS, Item, Listing, collector_paused, read_listing
+from .layouts import CLASS_NAMES, SPLITS, Item, Listing, collector, read_listing
 from .pixels import PixelCache, PixelFile, build_pixels, decoded_bytes, default_folder
 from .splits import near_duplicate_groups, split_groups
 
@@ -196,7 +196,7 @@ def load(
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error is 'stop' or 'skip', not {on_error!r}")
-    with collector_paused():
+    with collector(on=False):
         name, entry, listing = _read(name_or_folder, root)
         carve = listing.splits != list(SPLITS)
         full = carve or len(listing.items) <= DECODE_AT_LOAD
@@ -207,18 +207,19 @@ def load(
         problems += list(doubles.values())
         # size and date of each file, as seen a moment ago
         states = {item.path: (facts[item.key].size, facts[item.key].changed) for item in items}
-    if cache is None:
-        pixels = PixelCache(cache_bytes)
-    else:
-        folder = default_folder(name, listing.base) if cache == "disk" else cache
-        pixels, unreadable = build_pixels(folder, list(states), states)
-        problems += [f"{printable(i.key, 200)}: {unreadable[i.path]}" for i in items if i.path in unreadable]
-        items = [item for item in items if item.path not in unreadable]
-    if problems and on_error == "stop":
-        raise DataError(_problem_words(name, listing.base, problems), problems)
-    items = [item for item in items if item.key not in doubles]
+        if cache is None:
+            pixels = PixelCache(cache_bytes)
+        else:
+            folder = default_folder(name, listing.base) if cache == "disk" else cache
+            pixels, unreadable = build_pixels(folder, list(states), states)
+            problems += [
+                f"{printable(i.key, 200)}: {unreadable[i.path]}" for i in items if i.path in unreadable
+            ]
+            items = [item for item in items if item.path not in unreadable]
+        if problems and on_error == "stop":
+            raise DataError(_problem_words(name, listing.base, problems), problems)
+        items = [item for item in items if item.key not in doubles]
 
-    with collector_paused():
         indices, how = _divide(name, items, facts, split_seed)
         sets = {
             split: FaceDataset(
@@ -231,22 +232,22 @@ def load(
             )
             for split, chosen in indices.items()
         }
-    notes = [how, *listing.notes, *_count_notes(entry, items)]
-    if cache is not None:
-        notes.append(f"pictures decoded on disk: {pixels.bytes / 1e9:.2f} GB")
-    elif (need := decoded_bytes([item.path for item in items])) > cache_bytes:
-        notes.append(
-            f"decoded: {need / 1e9:.1f} GB, of which {cache_bytes / 1e9:.1f} GB are kept in memory; "
-            'load(..., cache="disk") decodes once, onto the disk'
-        )
-    if problems:
-        notes.append(f"{len(problems):,} faults left out, listed in .skipped")
-    lines = [f"{name}: {entry.title}" if entry else f"{name}: a folder of images"]
-    lines += [f"  {split:5s}  {_count_words(data.labels)}" for split, data in sets.items()]
-    lines += ["  labels: real = 0, fake = 1, by name", *(f"  {note}" for note in notes)]
-    if entry:
-        lines += [f"  {entry.words}", f"  licence: {entry.licence}"]
-    return FaceSets(name, **sets, root=listing.base, card="\n".join(lines), skipped=problems)
+        notes = [how, *listing.notes, *_count_notes(entry, items)]
+        if cache is not None:
+            notes.append(f"pictures decoded on disk: {pixels.bytes / 1e9:.2f} GB")
+        elif (need := decoded_bytes([item.path for item in items])) > cache_bytes:
+            notes.append(
+                f"decoded: {need / 1e9:.1f} GB, of which {cache_bytes / 1e9:.1f} GB are kept in memory; "
+                'load(..., cache="disk") decodes once, onto the disk'
+            )
+        if problems:
+            notes.append(f"{len(problems):,} faults left out, listed in .skipped")
+        lines = [f"{name}: {entry.title}" if entry else f"{name}: a folder of images"]
+        lines += [f"  {split:5s}  {_count_words(data.labels)}" for split, data in sets.items()]
+        lines += ["  labels: real = 0, fake = 1, by name", *(f"  {note}" for note in notes)]
+        if entry:
+            lines += [f"  {entry.words}", f"  licence: {entry.licence}"]
+        return FaceSets(name, **sets, root=listing.base, card="\n".join(lines), skipped=problems)
 
 
 def _read(

@@ -58,15 +58,15 @@ class Listing:
 
 
 @contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """No garbage collection meanwhile: each would look through all of 140,000 items, which are no garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
+def collector(on: bool) -> Iterator[None]:
+    """Garbage collection off or on meanwhile. Off while a data set is listed: each collection would look
+    through all of its 140,000 items, which are no garbage."""
+    before = gc.isenabled()
+    (gc.enable if on else gc.disable)()
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        (gc.enable if before else gc.disable)()
 
 
 # --- finding the place ------------------------------------------------------------------------------------

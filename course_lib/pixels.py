@@ -45,7 +45,7 @@ from torch.utils.data import get_worker_info
 from .embedded import cache_folder
 from .errors import DataError, ImageError
 from .images import decode_array, image_size, printable
-from .layouts import collector_paused
+from .layouts import collector
 
 INDEX, LOCK = "index", "lock"
 SAVE_EVERY = 10.0  # seconds between two savings of the index: at most so much work is lost by a kill
@@ -260,13 +260,12 @@ def build_pixels(
     """
     folder = Path(folder).expanduser().absolute()
     states, problems = (states, {}) if states is not None else _states(paths)
-    with collector_paused():
-        cache = PixelFile(folder)
-        if not _missing(cache, states):
-            return cache, problems
+    cache = PixelFile(folder)
+    if not _missing(cache, states):
+        return cache, problems
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _alone(folder), collector(on=True):  # it may take an hour
             _add(folder, states, problems)
     except (OSError, NotImplementedError) as error:  # the second: a file system that cannot lock files
         reason = getattr(error, "strerror", None) or error
@@ -408,7 +407,7 @@ def _read_index(folder: Path) -> tuple[str | None, dict[str, Place], str]:
         digest, _, body = (folder / INDEX).read_text("ascii").partition("\n")
         if hashlib.sha256(body.encode()).hexdigest() != digest:
             return None, {}, "the index of the decoded pictures is damaged"
-        with collector_paused():
+        with collector(on=False):
             found = json.loads(body)
             name, places = found["pixels"], {p: Place._make(row) for p, row in found["pictures"].items()}
         size = (folder / name).stat().st_size if (folder / name).exists() else 0

@@ -26,7 +26,7 @@ from course_lib import (
     fit,
     training,
 )
-from course_lib.training import Stepper, make_optimizer, one_cycle
+from course_lib.training import Stepper, keep_freed_memory, make_optimizer, one_cycle
 
 QUICK = {"epochs": 4, "batch_size": 16, "crop": 32, "lr": 0.01, "progress": False, "device": "cpu"}
 EXACT = ["epoch", "lr", "train_loss", "valid_loss", "valid_auc"]  # of the history; the rest are times
@@ -521,3 +521,32 @@ def test_a_read_only_folder_is_not_taken_for_an_earlier_run(tmp_path, monkeypatc
     (tmp_path / "history.csv").touch()
     with pytest.raises(CheckpointError, match="the earlier run in it cannot be deleted"):
         run(tmp_path)
+
+
+REUSED = """
+import resource, torch
+from course_lib.training import keep_freed_memory
+assert keep_freed_memory()
+for turn in range(12):
+    if turn == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    maps = [torch.ones(5_000_000) for _ in range(4)]
+    del maps
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
+def test_freed_memory_is_used_again_without_new_pages():
+    """Ten times 80 MB in pages of 4 kB would be 195,000 of them."""
+    done = subprocess.run([sys.executable, "-c", REUSED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 2_000
+
+
+def test_without_glibc_nothing_is_asked_for(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    assert keep_freed_memory() is False
