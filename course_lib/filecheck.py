@@ -99,7 +99,8 @@ def _has_both_ends(path: str) -> bool:
 
 def _recall(memory: Path) -> dict[str, Fact]:
     try:
-        return {key: Fact._make(values) for key, values in json.loads(memory.read_text("utf-8")).items()}
+        found = json.loads(memory.read_text("utf-8"))
+        return dict(zip(found, map(Fact._make, found.values()), strict=True))
     except (OSError, ValueError, TypeError, AttributeError):  # not there, or damaged: look at all again
         return {}
 

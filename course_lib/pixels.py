@@ -415,6 +415,7 @@ def _read_index(folder: Path) -> tuple[str | None, dict[str, Place], str]:
         return None, {}, ""
     except (OSError, ValueError, KeyError, TypeError):
         return None, {}, "the index of the decoded pictures cannot be read"
-    whole = {path: place for path, place in places.items() if place.end <= size}
+    # Place.end, written out: as a property it takes a tenth of a second for 140,000 pictures.
+    whole = {path: p for path, p in places.items() if p.offset + 3 * p.height * p.width <= size}
     lost = len(places) - len(whole)
     return name, whole, f"{lost:,} decoded pictures were cut off" if lost else ""
