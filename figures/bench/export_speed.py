@@ -151,13 +151,21 @@ def rows(
     row, runs: int, seconds: float = 1.5, side: int = 128, checkpoint: str = "studio",
     backend: str = "inductor",
 ) -> list[dict]:  # fmt: skip
-    """For bench.json; `row` makes a row. Eager PyTorch is the peer of all others."""
-    made = []
-    for batch, rates in measure(checkpoint, torch.get_num_threads(), side, runs, seconds, backend).items():
+    """For bench.json; `row` makes a row. Eager PyTorch is the peer of all others.
+
+    One thread each: all four wait busily for their next work, so those of one would slow down the others.
+    """
+    made, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = measure(checkpoint, 1, side, runs, seconds, backend)
+    finally:
+        torch.set_num_threads(threads)
+    for batch, rates in found.items():
         eager = statistics.median(rates.pop(EAGER))
         for name, mine in rates.items():
             batches = "one picture at a time" if batch == 1 else f"batches of {batch}"
-            words = f"inference, {side} px, {batches}: {name} against eager PyTorch"
+            words = f"inference, one thread, {side} px, {batches}: {name} against eager PyTorch"
             made.append(row(words, statistics.median(mine), eager, "windows/s", True, runs))
     return made
 

@@ -176,11 +176,11 @@ def rows(row, table: Path = TABLE) -> list[dict]:
     made = []
     for name in [name for name in found if name != OURS]:
         missed = [t for t in found[name] if t["reached"] == "no"]
-        words = f"{until}: {OURS} against {name}"
+        words = f"{until}: {OURS} against {name}" + ("" if FRONT in name else ", no high-pass in front of it")
         if missed:
-            words += (
-                f", which did not reach it with {len(missed)} of {len(found[name])} seeds (a lower bound)"
-            )
+            least = min(float(t["seconds_allowed"]) for t in missed)
+            seeds = f"{len(missed)} of {len(found[name])} seeds"
+            words += f", which did not reach it in {least:.0f} s with {seeds} (a lower bound)"
         made.append(row(words, middle(OURS), middle(name), "s", False, len(found[name]), goal=2))
     return sorted(made, key=lambda entry: entry["ratio"])
 
