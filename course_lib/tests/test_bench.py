@@ -239,7 +239,9 @@ def test_the_drawing_holds_what_was_measured(bench):
     ):
         assert told in words
     assert roofline.read(rows[:2]) is None and roofline.read([]) is None
-    assert len(roofline.draw(found).axes) == 2
+    figure = roofline.draw(found)
+    roofline.plt.close(figure)
+    assert len(figure.axes) == 2
 
 
 # --- one GPU, estimated ------------------------------------------------------------------------------------
