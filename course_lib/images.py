@@ -92,14 +92,7 @@ def decode_image(
     white; of an animation the first frame counts; the EXIF orientation is applied and no metadata is kept.
     """
     name = printable(name if name is not None else _default_name(source))
-    if isinstance(source, np.ndarray):
-        source = _from_array(source, name)
-    if isinstance(source, Image.Image):
-        return _plain(_finish(source, name, max_pixels, min_side, max_side), source)
-    data = _bytes_of(source, name, max_bytes)
-    with _quiet():
-        image = _open(data, name, max_pixels)
-    with image:
+    with _opened(source, name, max_bytes, max_pixels) as image:
         return _plain(_finish(image, name, max_pixels, min_side, max_side), image)
 
 
@@ -120,22 +113,34 @@ def decode_array(
     part: told width and height, gives the box (left, top, right, bottom) that is wanted; None: the whole.
     """
     name = printable(name if name is not None else _default_name(source))
-    if isinstance(source, np.ndarray):
-        source = _from_array(source, name)
-    if isinstance(source, Image.Image):
-        return _as_array(_finish(source, name, max_pixels, min_side, None), part)
-    data = _bytes_of(source, name, max_bytes)
-    width, height = _plain_jpeg(data) or (0, 0)
-    if width * height <= max_pixels and min(width, height) >= max(1, min_side):
-        pixels = _decode_jpeg(data)
-        if pixels is not None:
-            left, top, right, bottom = part(width, height) if part else (0, 0, width, height)
-            cut = pixels[top:bottom, left:right]
-            return cut if 2 * cut.size > pixels.size else cut.copy()  # a small cut would keep the whole alive
-    with _quiet():
-        image = _open(data, name, max_pixels)
-    with image:
+    if not isinstance(source, (np.ndarray, Image.Image)):
+        source = _bytes_of(source, name, max_bytes)
+        width, height = _plain_jpeg(source) or (0, 0)
+        if width * height <= max_pixels and min(width, height) >= max(1, min_side):
+            pixels = _decode_jpeg(source)
+            if pixels is not None:
+                left, top, right, bottom = part(width, height) if part else (0, 0, width, height)
+                cut = pixels[top:bottom, left:right]
+                return cut if 2 * cut.size > pixels.size else cut.copy()  # which lets go of the whole
+    with _opened(source, name, max_bytes, max_pixels) as image:
         return _as_array(_finish(image, name, max_pixels, min_side, None), part)
+
+
+@contextlib.contextmanager
+def _opened(
+    source: str | Path | bytes | Image.Image | np.ndarray, name: str, max_bytes: int, max_pixels: int
+) -> Iterator[Image.Image]:
+    """Any source as an image whose pixels are not decoded yet, closed afterwards if it was opened here."""
+    if isinstance(source, np.ndarray):
+        yield _from_array(source, name)
+    elif isinstance(source, Image.Image):
+        yield source
+    else:
+        data = _bytes_of(source, name, max_bytes)
+        with _quiet():
+            image = _open(data, name, max_pixels)
+        with image:
+            yield image
 
 
 def _bytes_of(source: str | Path | bytes, name: str, max_bytes: int) -> bytes:
@@ -168,7 +173,7 @@ def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
             if head[4] != 8 or head[9] != 3:
                 return None
         elif kind == 0xDA:  # start of scan, the pixels follow: all three channels together, or several scans
-            return size if head[4] == 3 else None
+            return size if head[4] == 3 and data.count(b"\xff\xda") <= MAX_SCANS else None
         elif kind not in _HARMLESS:
             return None
         at += 2 + length
@@ -261,10 +266,9 @@ def read_image_file(source: str | os.PathLike, name: str, max_bytes: int = MAX_B
         if status.st_size > max_bytes:
             raise _too_many_bytes(name, status.st_size, max_bytes)
         with open(source, "rb") as file:
-            data = file.read(
-                status.st_size + 1
-            )  # asked for max_bytes, Python would set that much memory aside
-            if len(data) > status.st_size:  # it has grown meanwhile
+            # Asked for max_bytes, Python would set so much memory aside. One more, for a file that has grown.
+            data = file.read(status.st_size + 1)
+            if len(data) > status.st_size:
                 data += file.read(max_bytes + 1 - len(data))
             return data
     except FileNotFoundError:

@@ -67,7 +67,12 @@ def draw(found: dict) -> plt.Figure:
     span = (min([peak / flow, *intensities]) / 4, max([peak / flow, *intensities]) * 3)
     left.plot([span[0], peak / flow, span[1]], [span[0] * flow, peak, peak], color=GREY, lw=2)
     left.text(
-        span[1], peak * 1.06, f"matrix product: {peak:.0f} GFLOP/s", ha="right", va="bottom", color=GREY
+        span[1] / 1.05,
+        peak * 1.25,
+        f"matrix product: {peak:.0f} GFLOP/s",
+        ha="right",
+        va="bottom",
+        color=GREY,
     )
     left.text(
         span[0] * 1.15, span[0] * flow * 0.62, f"copy: {flow:.0f} GB/s", ha="left", va="top", color=GREY
@@ -76,6 +81,11 @@ def draw(found: dict) -> plt.Figure:
         colour = BLUE if side == measured.UNDER_ROOF[0] else ORANGE
         left.plot(ours / moved, ours, MARKS[kind], color=colour, ms=8, label=f"{kind}, {side} px: {ours:.0f}")
     left.set(xscale="log", yscale="log", xlim=span, ylim=(span[0] * flow / 2, peak * 2))
+    for axis, (low, high) in ((left.xaxis, left.get_xlim()), (left.yaxis, left.get_ylim())):
+        axis.set_ticks(
+            marks := [2**n for n in range(-10, 20) if low <= 2**n <= high], [f"{m:g}" for m in marks]
+        )
+    left.minorticks_off()
     left.set(xlabel="operations for each byte (counted)", ylabel="GFLOP/s (measured)")
     left.set_title("How near to what the processor can do")
     left.legend(loc="lower right", fontsize=9)
@@ -90,6 +100,9 @@ def draw(found: dict) -> plt.Figure:
     sides = [side for side in measured.SIDES if any(side == name[1] for name in found["cost"])]
     right.set(xscale="log", yscale="log", xlabel="side in pixels", ylabel="ms for one picture")
     right.set_xticks(sides, [str(side) for side in sides])
+    low, high = right.get_ylim()
+    times = [ms for ms in (0.01, 0.1, 1, 10, 100, 1000) if low <= ms <= high]
+    right.set_yticks(times, [f"{ms:g}" for ms in times])
     right.minorticks_off()
     right.set_title("What a picture costs")
     right.legend(loc="upper left", fontsize=9)

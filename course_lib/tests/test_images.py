@@ -403,6 +403,7 @@ def test_ordinary_jpegs_go_the_quick_way_and_others_do_not(monkeypatch):
     start = one_scan.index(b"\xff\xda")
     for damaged in (one_scan[:2], one_scan[:25], one_scan[: start + 4], b"\xff\xd8" + b"\xff\xe2\0\0" * 900):
         assert images._plain_jpeg(damaged) is None
+    assert images._plain_jpeg(one_scan + b"\xff\xda" * images.MAX_SCANS) is None  # Pillow's way refuses it
     several_scans = one_scan[: start + 4] + b"\1" + one_scan[start + 5 :]
     assert images._plain_jpeg(one_scan) == (200, 100) and images._plain_jpeg(several_scans) is None
 
