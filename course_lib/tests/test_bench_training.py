@@ -170,8 +170,8 @@ def test_rows_are_medians_and_a_lower_bound_says_so(bench, auc, monkeypatch, cap
         (6, 22, 2, 3), (6, 30, 2, 3)
     ]  # fmt: skip
     assert all("test AUC of FaceNeSt then 0.9 or more" in row["name"] for row in rows)
-    assert "lower bound" not in rows[0]["name"] and rows[0]["name"].endswith("against resnet18")
-    assert rows[1]["name"].endswith("did not reach it with 3 of 3 seeds (a lower bound)")
+    assert rows[0]["name"].endswith("against resnet18, no high-pass in front of it")
+    assert rows[1]["name"].endswith("did not reach it in 30 s with 3 of 3 seeds (a lower bound)")
     assert "mobilenet_v3_small is not trained with every seed yet" in capsys.readouterr().out
 
 
