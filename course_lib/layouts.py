@@ -72,24 +72,45 @@ def collector(on: bool) -> Iterator[None]:
 # --- finding the place ------------------------------------------------------------------------------------
 
 
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Whether this is a folder or a link to one; a link that points back at itself is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _two_for_one(folder: Path, first: Path, second: Path) -> DataError:
+    return DataError(
+        f"{folder} has two folders for the same, {first.name} and {second.name}; put their images into one"
+    )
+
+
 def _folders(folder: Path) -> dict[str, Path]:
     """Visible sub-folders by lower-case name, in a fixed order."""
     try:
         with os.scandir(folder) as entries:
-            found = [e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX"))]
+            found = [e.name for e in entries if not e.name.startswith((".", "__MACOSX")) and _is_folder(e)]
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{folder} cannot be read ({reason}); check the path and its permissions") from None
-    return {name.lower(): folder / name for name in sorted(found)}
+    by_name: dict[str, Path] = {}
+    for path in (folder / name for name in sorted(found)):
+        first = by_name.setdefault(name := path.name.lower(), path)
+        if first is not path and (name in CLASS_NAMES or name in _SPLIT_ALIASES):
+            raise _two_for_one(folder, first, path)
+    return by_name
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
     """split -> folder, for those sub-folders that are named like a split and hold a class."""
-    return {
-        _SPLIT_ALIASES[name]: path
-        for name, path in _folders(folder).items()
-        if name in _SPLIT_ALIASES and set(CLASS_NAMES) & _folders(path).keys()
-    }
+    found: dict[str, Path] = {}
+    for name, path in _folders(folder).items():
+        if name in _SPLIT_ALIASES and set(CLASS_NAMES) & _folders(path).keys():
+            first = found.setdefault(_SPLIT_ALIASES[name], path)
+            if first is not path:
+                raise _two_for_one(folder, first, path)
+    return found
 
 
 def _layout(folder: Path) -> str | None:
@@ -148,7 +169,7 @@ def _files(folder: Path, prefix: str, problems: list[str]) -> dict[str, str]:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 problems.append(f"{prefix}/{printable(entry.name)}: a folder among the images")
             else:
                 found[f"{prefix}/{entry.name}"] = entry.path

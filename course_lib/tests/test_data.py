@@ -340,6 +340,28 @@ def test_deeply_wrapped_and_looping_folders(tmp_path):
     assert len(load(tmp_path).train) > 0
 
 
+@pytest.mark.parametrize("first, second", [("real", "Real"), ("valid", "val"), ("Test", "test")])
+def test_of_two_folders_for_the_same_none_is_passed_over(tmp_path, first, second):
+    root = make_rvsf(tmp_path, tables=False) / "real_vs_fake" / "real-vs-fake"
+    place = root / "train" if first == "real" else root
+    (place / first.lower()).rename(place / first)
+    if (place / second).exists():
+        pytest.skip("this file system does not tell capital letters from small ones")
+    shutil.copytree(place / first, place / second)
+    with pytest.raises(DataError, match="two folders") as caught:
+        load(root)
+    assert f"{min(first, second)} and {max(first, second)}" in str(caught.value)
+
+
+def test_a_link_that_points_at_itself_is_a_fault_like_others(tmp_path):
+    make_pool(tmp_path, table=False)
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "real" / "round.jpg").symlink_to("round.jpg")
+    with pytest.raises(DataError, match="real/round.jpg: cannot be read"):
+        load(tmp_path)
+    assert len(load(tmp_path, on_error="skip").skipped) == len(verify(tmp_path).problems) == 1
+
+
 # --- what was checked is remembered ------------------------------------------------------------------------
 
 
