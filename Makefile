@@ -13,7 +13,7 @@ WORKSPACE := default-37a8.jupyterlab-workspace
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test test-library test-browser test-notebooks notebooks bench stress mutants colab-check book book-check book-links editions editions-check card stick release clean
+.PHONY: help install lab app test test-library test-browser test-notebooks coverage notebooks bench stress mutants colab-check book book-check book-links editions editions-check card stick release clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -73,11 +73,25 @@ test-library: $(VENV)/.test-installed  ## style, library, recipe and notebook-hy
 test-browser: $(VENV)/.test-installed  ## JupyterLab in headless Chromium (skipped by name where there is none)
 	$(PYTEST) -q -rs -m browser course_lib/tests
 
+# The lessons through nbval under coverage; $(1) is one more option.
+define run-lessons
+$(PYTEST) -q --nbval-lax $(NBVAL) $(COVER) $(1) $(filter-out $(STRICT),$(sort $(wildcard notebooks/*.ipynb)))
+$(if $(STRICT),$(PYTEST) -q --nbval $(NBVAL) $(COVER) --cov-append $(STRICT))
+endef
+
 test-notebooks: $(VENV)/.test-installed  ## every lesson run and compared by nbval; prints what they cover of course_lib
-	$(PYTEST) -q --nbval-lax $(NBVAL) $(COVER) $(filter-out $(STRICT),$(sort $(wildcard notebooks/*.ipynb)))
-	$(if $(STRICT),$(PYTEST) -q --nbval $(NBVAL) $(COVER) --cov-append $(STRICT))
+	$(call run-lessons)
 	@echo "Share of course_lib that the notebooks alone run (branches counted):"
 	@$(BIN)/python -m coverage report --skip-empty
+
+coverage: $(VENV)/.test-installed  ## what all tests and lessons together run of course_lib, and each line that nothing runs
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadscope -m "not browser" $(COVER) course_lib/tests
+	@echo "Share of course_lib that the library's tests alone run (branches counted):"
+	@$(BIN)/python -m coverage report | tail -1
+	$(PYTEST) -q -rs -m browser $(COVER) --cov-append course_lib/tests
+	$(call run-lessons,--cov-append)
+	@echo "Share of course_lib that all tests and all lessons run (branches counted):"
+	@$(BIN)/python -m coverage report --skip-empty --show-missing
 
 notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and store them normalised
 	$(BIN)/python notebooks/make_notebooks.py
