@@ -132,6 +132,8 @@ def _opened(
 ) -> Iterator[Image.Image]:
     """Any source as an image whose pixels are not decoded yet, closed afterwards if it was opened here."""
     if isinstance(source, np.ndarray):
+        if source.dtype.kind == "i" or source.dtype.kind == "u" and source.dtype.itemsize > 2:
+            raise _strange_pixels(name, source.dtype)  # 8 bits or 16? Taken for the other, it is black
         yield _from_array(source, name)
     elif isinstance(source, Image.Image):
         yield source
@@ -409,7 +411,11 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     if np.issubdtype(array.dtype, np.integer) and array.min() >= 0 and array.max() <= 65535:
         # 65535 = 255 * 257, so dividing by 257 maps the ends exactly onto 0 and 255.
         return Image.fromarray(_in_blocks(array, lambda block: (block.astype(np.int64) + 128) // 257))
-    raise ImageError(f"{name}: pixels of type {array.dtype} are not understood; use 0 to 255 as uint8")
+    raise _strange_pixels(name, array.dtype)
+
+
+def _strange_pixels(name: str, kind: np.dtype) -> ImageError:
+    return ImageError(f"{name}: pixels of type {kind} are not understood; use 0 to 255 as uint8")
 
 
 def _in_blocks(array: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -99,6 +99,14 @@ def test_sixteen_bit_grey_is_scaled_not_clipped():
         assert np.asarray(decode_image(source))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int16, np.uint32])
+def test_whole_numbers_that_may_mean_eight_or_sixteen_bits_are_refused(dtype):
+    values = np.asarray(picture()).astype(dtype)  # taken for sixteen bits, it would be a black picture
+    assert "use 0 to 255 as uint8" in refusal(values)
+    with pytest.raises(ImageError, match="uint8"):
+        decode_array(values)
+
+
 def test_sixteen_bit_colour():
     pixel = np.array([[[65535, 32768, 0]]], np.uint16)
     image = decode_image(png(1, 1, 16, 2, b"\0" + pixel.astype(">u2").tobytes()))
