@@ -388,7 +388,7 @@ def show_numbers(
             axis.imshow(shade, cmap="gray", vmin=0, vmax=1)
             for (r, c), value in np.ndenumerate(table):
                 text = f"{round(float(value)):d}".replace("-", "−")
-                ink = ink_on(str(shade[r, c]))
+                ink = ink_on(str(round(float(shade[r, c]), 6)))  # at the limit, the last bit must not decide
                 axis.text(c, r, text, ha="center", va="center", fontsize=7.5, color=ink)
             axis.set_title(title, fontsize=10, loc="center", pad=4)
             axis.axis("off")
@@ -633,8 +633,8 @@ def plot_by_depth(
                 axis.plot(places, seed, marker, color="none", markeredgecolor=colour, markersize=6)
         axis.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
         axis.annotate("guessing", (places[0], 0.5), (0, 3), textcoords="offset points", fontsize=9)
-        low, step = axis.get_ylim()[0], 0.047
-        last = sorted(((values[-1].mean(), name) for name, values in drawn.items()))
+        low, step = round(axis.get_ylim()[0], 6), 0.047  # rounded: sums differ in the last bit between runs
+        last = sorted(((round(values[-1].mean(), 6), name) for name, values in drawn.items()))
         height = low
         for look_at, name in last:
             height = max(look_at, height + step)
