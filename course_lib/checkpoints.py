@@ -292,6 +292,10 @@ def available_checkpoints() -> list[str]:
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """The folder of a checkpoint, by the name of one in the course's data folder or by path."""
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise CheckpointError(
+            f"give a checkpoint's name or its folder's path, not a {type(name_or_path).__name__}"
+        )
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() in PICKLES:
         raise CheckpointError(

@@ -68,11 +68,12 @@ class FaceDataset(Dataset):
         cache: PixelCache | PixelFile | None = None,
     ):
         self.paths = [path if _is_full(path) else os.path.abspath(path) for path in paths]
-        self.labels = np.array(list(labels), dtype=np.int64)
+        labels = np.array(list(labels))
         self.name, self.split, self.transform = name, split, transform
         self.pixels = cache or PixelCache(cache_bytes)
-        if len(self.paths) != len(self.labels) or not np.isin(self.labels, (0, 1)).all():
+        if len(self.paths) != len(labels) or not np.isin(labels, (0, 1)).all():
             raise DataError(f"{name}: every path needs one label, 0 (real) or 1 (fake)")
+        self.labels = labels.astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -254,6 +255,10 @@ def _read(
     name_or_folder: str | os.PathLike, root: str | os.PathLike | None
 ) -> tuple[str, Entry | None, Listing]:
     """Which data set is meant, and what lies in its folder."""
+    if not isinstance(name_or_folder, (str, os.PathLike)):
+        raise DataError(f"give a data set's name or a folder, not a {type(name_or_folder).__name__}")
+    if not isinstance(root, (str, os.PathLike, type(None))):
+        raise DataError(f"root= is a folder's path, not a {type(root).__name__}")
     text = os.fspath(name_or_folder)
     entry = CATALOGUE.get(text)
     if entry is None:

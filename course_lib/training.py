@@ -295,8 +295,10 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
             device = "cpu"
     try:
         device = torch.device(device)
+        if device.type == "meta":
+            raise NotImplementedError("it knows shapes, and computes nothing")
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         first = str(error).strip().splitlines()[0].rstrip(".")
         raise TrainingError(f"device={str(device)!r} cannot be used here ({first}); try 'cpu'.") from None
     return device

@@ -349,3 +349,9 @@ def test_impossible_preprocessing():
 
 def test_plain():
     assert plain({1: np.float64("nan"), "a": {torch.tensor([1, 2])}}) == {"1": None, "a": [[1, 2]]}
+
+
+@pytest.mark.parametrize("nothing", [None, 3, b"studio", ["studio"]])
+def test_what_is_no_name_and_no_folder(nothing):
+    with pytest.raises(CheckpointError, match=f"not a {type(nothing).__name__}$"):
+        load_checkpoint(nothing)

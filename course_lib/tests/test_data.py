@@ -490,9 +490,20 @@ def test_a_file_that_vanishes_later_is_named(faces):
         faces[2]
 
 
-def test_labels_must_be_labels():
+@pytest.mark.parametrize("label", [2, 0.7, "fake", None])
+def test_labels_must_be_labels(label):
     with pytest.raises(DataError, match="0 .real. or 1 .fake."):
-        FaceDataset(["a.jpg"], [2])
+        FaceDataset(["a.jpg"], [label])
+    assert FaceDataset(["a.jpg", "b.jpg"], [True, 0.0]).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("nothing", [None, 3, b"studio", ["studio"]])
+def test_what_is_no_name_and_no_folder(nothing):
+    for call in (load, verify):
+        with pytest.raises(DataError, match=f"not a {type(nothing).__name__}$"):
+            call(nothing)
+    with pytest.raises(DataError, match="root=.*not a int$"):
+        load("studio", root=3)
     with pytest.raises(DataError):
         FaceDataset(["a.jpg"], [0, 1])
 

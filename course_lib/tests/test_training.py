@@ -26,7 +26,7 @@ from course_lib import (
     fit,
     training,
 )
-from course_lib.training import Stepper, keep_freed_memory, make_optimizer, one_cycle
+from course_lib.training import Stepper, keep_freed_memory, make_optimizer, one_cycle, pick_device
 
 QUICK = {"epochs": 4, "batch_size": 16, "crop": 32, "lr": 0.01, "progress": False, "device": "cpu"}
 EXACT = ["epoch", "lr", "train_loss", "valid_loss", "valid_auc"]  # of the history; the rest are times
@@ -430,6 +430,13 @@ def test_unknown_augmentation_and_device(tmp_path):
         run(tmp_path, augment="heavy")
     with pytest.raises(TrainingError, match="device='nonsense'"):
         run(tmp_path, device="nonsense")
+
+
+@pytest.mark.parametrize("device", ["meta", 3.5, []])
+def test_devices_that_cannot_compute_are_refused(device):
+    with pytest.raises(TrainingError, match="cannot be used here .*try 'cpu'") as caught:
+        pick_device(device)
+    assert "\n" not in str(caught.value)
 
 
 def test_sets_that_cannot_be_trained_on(tmp_path):
