@@ -33,6 +33,7 @@ NOTEBOOKS = Path(__file__).resolve().parent
 ROOT = NOTEBOOKS.parent
 EDITIONS = ("student", "solutions", "slides")
 SUMS = "SHA256SUMS"
+CALL = re.compile(r"^check\..*\n?", re.MULTILINE)  # the line that judges the solution
 BADGE = re.compile(r"^\[!\[Open in Colab\].*\n\n?", re.MULTILINE)
 LINK = re.compile(r"\]\((\.\./figures/[^)\s]+|[\w-]+\.md)\)")
 NO_SOLUTION = (
@@ -94,7 +95,8 @@ def solutions_needed_later(notebook: NotebookNode) -> set[int]:
 
 
 def packed(source: str) -> str:
-    """A cell that does what `source` does, and does not show it."""
+    """A cell that does what `source` does, and shows neither it nor the verdict on it."""
+    source = CALL.sub("", source).rstrip()
     coded = base64.b64encode(source.encode()).decode()
     lines = "\n".join(f'    "{line}"' for line in textwrap.wrap(coded, 88))
     functions = sorted(name for name in names(source)[0] if name.endswith("_solution"))

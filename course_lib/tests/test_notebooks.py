@@ -11,6 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course_lib.checks import all_exercises
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 if not NOTEBOOKS.is_dir():
@@ -162,6 +164,19 @@ def test_untouched_exercises_claim_nothing():
                 continue
             for output in cell.outputs:
                 assert not ("check." in cell.source and "correct" in output.get("text", "").lower())
+
+
+@lesson_by_lesson
+def test_each_solution_is_judged_by_its_checker_in_a_compared_cell(path):
+    asked, judged = set(), set()
+    for cell in code_cells(read(path)):
+        called = set(re.findall(r"^check\.(\w+)\(", cell.source, re.M)) & set(all_exercises())
+        if "solution" not in tags(cell):
+            asked |= called
+        elif called:
+            judged |= called
+            assert "nbval-check-output" in tags(cell) and cell.outputs[-1]["text"].endswith("correct\n")
+    assert len(asked) >= 2 and judged == asked
 
 
 def nbval(path: Path, strict: bool) -> subprocess.CompletedProcess:
