@@ -197,58 +197,69 @@ def load(
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error is 'stop' or 'skip', not {on_error!r}")
-    with collector(on=False):
-        name, entry, listing = _read(name_or_folder, root)
-        carve = listing.splits != list(SPLITS)
-        full = carve or len(listing.items) <= DECODE_AT_LOAD
-        facts, damaged = look_into_files(listing, full=full, trust=True)
-        problems = listing.problems + damaged
-        items = [item for item in listing.items if item.key in facts]
-        doubles = twins(items, facts)
-        problems += list(doubles.values())
-        # size and date of each file, as seen a moment ago
-        states = {item.path: (facts[item.key].size, facts[item.key].changed) for item in items}
-        if cache is None:
-            pixels = PixelCache(cache_bytes)
-        else:
-            folder = default_folder(name, listing.base) if cache == "disk" else cache
-            pixels, unreadable = build_pixels(folder, list(states), states)
-            problems += [
-                f"{printable(i.key, 200)}: {unreadable[i.path]}" for i in items if i.path in unreadable
-            ]
-            items = [item for item in items if item.path not in unreadable]
-        if problems and on_error == "stop":
-            raise DataError(_problem_words(name, listing.base, problems), problems)
-        items = [item for item in items if item.key not in doubles]
+    with collector(on=False):  # until `_load` has let go of all that it needed only on the way
+        return _load(name_or_folder, root, split_seed, on_error == "stop", transform, cache_bytes, cache)
 
-        indices, how = _divide(name, items, facts, split_seed)
-        sets = {
-            split: FaceDataset(
-                [items[i].path for i in chosen],
-                [items[i].label for i in chosen],
-                name=name,
-                split=split,
-                transform=transform,
-                cache=pixels,
-            )
-            for split, chosen in indices.items()
-        }
-        notes = [how, *listing.notes, *_count_notes(entry, items)]
-        if cache is not None:
-            notes.append(f"pictures decoded on disk: {pixels.bytes / 1e9:.2f} GB")
-        elif (need := decoded_bytes([item.path for item in items])) > cache_bytes:
-            notes.append(
-                f"decoded: {need / 1e9:.1f} GB, of which {cache_bytes / 1e9:.1f} GB are kept in memory; "
-                'load(..., cache="disk") decodes once, onto the disk'
-            )
-        if problems:
-            notes.append(f"{len(problems):,} faults left out, listed in .skipped")
-        lines = [f"{name}: {entry.title}" if entry else f"{name}: a folder of images"]
-        lines += [f"  {split:5s}  {_count_words(data.labels)}" for split, data in sets.items()]
-        lines += ["  labels: real = 0, fake = 1, by name", *(f"  {note}" for note in notes)]
-        if entry:
-            lines += [f"  {entry.words}", f"  licence: {entry.licence}"]
-        return FaceSets(name, **sets, root=listing.base, card="\n".join(lines), skipped=problems)
+
+def _load(
+    name_or_folder: str | os.PathLike,
+    root: str | os.PathLike | None,
+    split_seed: int,
+    stop: bool,
+    transform: Callable[[torch.Tensor], object] | None,
+    cache_bytes: int,
+    cache: str | os.PathLike | None,
+) -> FaceSets:
+    """What `load` does; `stop` at faults, or leave them out."""
+    name, entry, listing = _read(name_or_folder, root)
+    carve = listing.splits != list(SPLITS)
+    full = carve or len(listing.items) <= DECODE_AT_LOAD
+    facts, damaged = look_into_files(listing, full=full, trust=True)
+    problems = listing.problems + damaged
+    items = [item for item in listing.items if item.key in facts]
+    doubles = twins(items, facts)
+    problems += list(doubles.values())
+    # size and date of each file, as seen a moment ago
+    states = {item.path: facts[item.key][:2] for item in items}
+    if cache is None:
+        pixels = PixelCache(cache_bytes)
+    else:
+        folder = default_folder(name, listing.base) if cache == "disk" else cache
+        pixels, unreadable = build_pixels(folder, list(states), states)
+        problems += [f"{printable(i.key, 200)}: {unreadable[i.path]}" for i in items if i.path in unreadable]
+        items = [item for item in items if item.path not in unreadable]
+    if problems and stop:
+        raise DataError(_problem_words(name, listing.base, problems), problems)
+    items = [item for item in items if item.key not in doubles]
+
+    indices, how = _divide(name, items, facts, split_seed)
+    sets = {
+        split: FaceDataset(
+            [items[i].path for i in chosen],
+            [items[i].label for i in chosen],
+            name=name,
+            split=split,
+            transform=transform,
+            cache=pixels,
+        )
+        for split, chosen in indices.items()
+    }
+    notes = [how, *listing.notes, *_count_notes(entry, items)]
+    if cache is not None:
+        notes.append(f"pictures decoded on disk: {pixels.bytes / 1e9:.2f} GB")
+    elif (need := decoded_bytes([item.path for item in items])) > cache_bytes:
+        notes.append(
+            f"decoded: {need / 1e9:.1f} GB, of which {cache_bytes / 1e9:.1f} GB are kept in memory; "
+            'load(..., cache="disk") decodes once, onto the disk'
+        )
+    if problems:
+        notes.append(f"{len(problems):,} faults left out, listed in .skipped")
+    lines = [f"{name}: {entry.title}" if entry else f"{name}: a folder of images"]
+    lines += [f"  {split:5s}  {_count_words(data.labels)}" for split, data in sets.items()]
+    lines += ["  labels: real = 0, fake = 1, by name", *(f"  {note}" for note in notes)]
+    if entry:
+        lines += [f"  {entry.words}", f"  licence: {entry.licence}"]
+    return FaceSets(name, **sets, root=listing.base, card="\n".join(lines), skipped=problems)
 
 
 def _read(

@@ -162,9 +162,9 @@ def _what_is_wrong(root: Path) -> str:
 # --- reading the folders ----------------------------------------------------------------------------------
 
 
-def _files(folder: Path, prefix: str, problems: list[str]) -> dict[str, str]:
-    """key -> absolute path of every visible file directly in `folder`."""
-    found = {}
+def _files(folder: Path, label: int, split: str | None, problems: list[str]) -> Iterator[Item]:
+    """Every visible file directly in `folder`, whose path is absolute."""
+    prefix = CLASS_NAMES[label] if split is None else f"{split}/{CLASS_NAMES[label]}"
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
@@ -172,8 +172,7 @@ def _files(folder: Path, prefix: str, problems: list[str]) -> dict[str, str]:
             if _is_folder(entry):
                 problems.append(f"{prefix}/{printable(entry.name)}: a folder among the images")
             else:
-                found[f"{prefix}/{entry.name}"] = entry.path
-    return found
+                yield Item(entry.path, f"{prefix}/{entry.name}", label, split)
 
 
 def read_folders(base: Path, layout: str) -> tuple[dict[str, Item], list[str]]:
@@ -187,10 +186,9 @@ def read_folders(base: Path, layout: str) -> tuple[dict[str, Item], list[str]]:
         for label, name in enumerate(CLASS_NAMES):
             if name not in folders:
                 raise DataError(_what_is_wrong(place))
-            prefix = name if split is None else f"{split}/{name}"
-            files = _files(folders[name], prefix, problems)
-            items.update({key: Item(path, key, label, split) for key, path in files.items()})
-            if not files:
+            before = len(items)
+            items.update((item.key, item) for item in _files(folders[name], label, split, problems))
+            if len(items) == before:
                 raise DataError(f"{folders[name]} holds no images; both classes are needed to learn from")
     return items, problems
 
@@ -230,7 +228,7 @@ def read_listing(root: Path, layout: str | None = None, above: int = 0) -> Listi
 
 def read_rows(
     path: Path, columns: tuple[str, ...], only: tuple[str, ...] | None = None
-) -> list[dict[str, str]]:
+) -> Iterator[dict[str, str]]:
     """The rows of a CSV file that must have these columns; `only`: leave out all columns but these."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -242,8 +240,10 @@ def read_rows(
                     f"needed are {', '.join(columns)}"
                 )
             wanted = [(name, i) for i, name in enumerate(have) if only is None or name in only]
-            rows = (row + [""] * (len(have) - len(row)) for row in reader if row)
-            return [{name: row[i].strip() for name, i in wanted} for row in rows]
+            for row in reader:
+                if row:
+                    row += [""] * (len(have) - len(row))
+                    yield {name: row[i].strip() for name, i in wanted}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV file ({error}); get the data set again") from error
 
@@ -273,24 +273,24 @@ def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) ->
             continue
         columns = ("path", "label_str", "id", "label")
         for line, row in enumerate(read_rows(table, ("path",), columns), start=2):
-            key, reason = row["path"], None
-            if key not in items:  # nearly all are, as they stand
-                key = _key(key)
+            path, reason = row["path"], None
+            key = path if path in items else _key(path)  # nearly all are there as they stand
             if key is None:
-                shown = printable(row["path"]) or "(no path)"
+                shown = printable(path) or "(no path)"
                 problems.append(f"{shown}: {table.name} line {line} does not name split/class/file")
                 continue
             if key in claimed:
                 problems.append(f"{key}: listed twice, again in {table.name} line {line}")
                 continue
             claimed.add(key)
-            if key not in items:
+            item = items.get(key)
+            if item is None:
                 problems.append(f"{key}: listed in {table.name} line {line}, but the file is missing")
                 continue
-            own_split, name = items[key].split, CLASS_NAMES[items[key].label]
+            name = CLASS_NAMES[item.label]
             label, ident, number = row.get("label_str", name).lower(), row.get("id"), row.get("label")
-            if own_split != split:
-                reason = f"listed in {table.name} line {line}, but it lies in {own_split}"
+            if item.split != split:
+                reason = f"listed in {table.name} line {line}, but it lies in {item.split}"
             elif label not in CLASS_NAMES:
                 reason = f"{table.name} line {line} calls it {printable(label)!r}, neither real nor fake"
             elif label != name:
@@ -302,7 +302,7 @@ def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) ->
                 problems.append(f"{key}: {reason}")
                 bad.add(key)
             elif number:
-                rows_by_number[name, number].append((key, table.name, line))
+                rows_by_number[name, number].append((key, split, line))
     usual: dict[str, str] = {}  # what the column label says of most real ones, and of most fake ones
     for name, number in sorted(rows_by_number, key=lambda of: -len(rows_by_number[of])):
         usual.setdefault(name, number)
@@ -310,9 +310,9 @@ def _check_split_csvs(folder: Path, items: dict[str, Item], listing: Listing) ->
         problems.append(f"{folder.name}: the column label has the same number for real and for fake")
     for (name, number), rows in rows_by_number.items():
         if number != usual[name]:
-            for key, table_name, line in rows:
+            for key, split, line in rows:
                 words = f"the label {printable(number)}, but other {name} rows have {usual[name]}"
-                problems.append(f"{key}: {table_name} line {line} has {words}")
+                problems.append(f"{key}: {split}.csv line {line} has {words}")
                 bad.add(key)
     _drop(items, bad, claimed, "the CSV files", problems)
 

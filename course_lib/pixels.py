@@ -416,6 +416,7 @@ def _read_index(folder: Path) -> tuple[str | None, dict[str, Place], str]:
     except (OSError, ValueError, KeyError, TypeError):
         return None, {}, "the index of the decoded pictures cannot be read"
     # Place.end, written out: as a property it takes a tenth of a second for 140,000 pictures.
-    whole = {path: p for path, p in places.items() if p.offset + 3 * p.height * p.width <= size}
-    lost = len(places) - len(whole)
-    return name, whole, f"{lost:,} decoded pictures were cut off" if lost else ""
+    lost = [path for path, p in places.items() if p.offset + 3 * p.height * p.width > size]
+    for path in lost:
+        del places[path]
+    return name, places, f"{len(lost):,} decoded pictures were cut off" if lost else ""

@@ -195,7 +195,7 @@ def _table(part: str) -> tuple[Path, list[dict[str, str]]]:
     table = folder / part / f"{part}.csv"
     if not table.is_file():
         raise DataError(f"{table} is not there; {_RESTORE}")
-    rows = read_rows(table, _COLUMNS[part])
+    rows = list(read_rows(table, _COLUMNS[part]))
     if not rows:
         raise DataError(f"{table} lists no pictures; {_RESTORE}")
     for line, row in enumerate(rows, start=2):
