@@ -350,9 +350,11 @@ def frozen_features(mine):
             )
         )
         answer = mine(body, images.clone(), batch_size)
-        if blank(answer):
-            raise NotAttempted
         what = f"for {number} images in batches of {batch_size} it"
+        if blank(answer):
+            if number != 6:  # the first case had an answer
+                raise NotYet(f"{what} gives {answer!r}")
+            raise NotAttempted
         if any(in_training for *_, in_training in seen):
             raise NotYet(
                 "body looked at images in training mode, so batch norm used the statistics of the batch "
@@ -401,7 +403,7 @@ def freeze(mine):
             name for name, part in body.named_modules() if isinstance(part, nn.BatchNorm2d) and part.training
         ]
         if len(learning) == len(list(body.parameters())) and len(norms) == 2:
-            if blank(answer):
+            if blank(answer) and seed == 0:
                 raise NotAttempted
             raise NotYet(
                 "body itself is as before: every weight would learn. Change the body that you are given"
@@ -436,6 +438,8 @@ def parameter_groups(mine):
         what = f"for {count} parts, rate {rate:g} and factor {factor:g} it"
         groups = mine(list(parts), rate, factor)
         if blank(groups):
+            if count != 3:  # the first case had an answer
+                raise NotYet(f"{what} gives {groups!r}")
             raise NotAttempted
         if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
             raise NotYet(f"{what} gives no list of dictionaries")

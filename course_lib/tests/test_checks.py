@@ -7,6 +7,7 @@ import copy
 import html
 import json
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from course_lib import check, exercises_train, exercises_use
+from course_lib.checks import all_exercises
 
 STUBS = [..., None, lambda *_: ..., lambda *_: None]
 NONSENSE = [
@@ -282,6 +284,33 @@ def test_random_state_is_left_alone(capsys):
     before = copy.deepcopy((torch.get_rng_state(), np.random.get_state()[1]))
     check.random_crop(crop_reference)
     assert torch.equal(before[0], torch.get_rng_state()) and (before[1] == np.random.get_state()[1]).all()
+
+
+def reference_of(name: str):
+    """The right answer to an exercise, where the library has it as ``NAME_reference``."""
+    module = sys.modules[all_exercises()[name].__wrapped__.__module__]
+    return getattr(module, f"{name}_reference", None)
+
+
+@pytest.mark.parametrize("nothing", [None, ...])
+@pytest.mark.parametrize("name", [name for name in sorted(all_exercises()) if reference_of(name)])
+def test_an_answer_to_the_first_case_alone_was_an_attempt(capsys, name, nothing):
+    """Who has written half of it is told which case has no answer, and not that nothing was attempted."""
+    right, calls = reference_of(name), []
+
+    def half(*case):
+        calls.append(1)
+        return right(*case) if len(calls) == 1 else nothing
+
+    line = said(capsys, name, half)
+    assert line.startswith("not yet, because ") and "your code stopped" not in line, line
+
+
+@pytest.mark.parametrize("late", [1, 7])
+def test_a_crop_that_is_missing_once_is_counted(capsys, late):
+    draws = iter(range(1, 1000))
+    line = said(capsys, "random_crop", lambda *case: None if next(draws) > late else crop_reference(*case))
+    assert line == f"not yet, because draw {late + 1} gave None instead of a crop"
 
 
 @pytest.mark.parametrize("name", sorted(check.all_exercises()))
