@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 
 import pytest
 
@@ -40,3 +41,22 @@ def test_voila_knows_every_setting():
     from voila.configuration import VoilaConfiguration
 
     assert set(given["config"]["VoilaConfiguration"]) <= set(VoilaConfiguration.class_trait_names())
+
+
+@pytest.mark.parametrize("arguments, browser", [([], True), (["--no-browser"], False)])
+def test_voila_is_given_the_page_and_the_settings(monkeypatch, capsys, arguments, browser):
+    """All but Voilà itself, which the browser tests start."""
+    voila = pytest.importorskip("voila.app")
+    told = []
+
+    def launch(cls, argv, **settings):
+        told.append((argv, settings, json.loads(open(argv[0], encoding="utf-8").read())))
+
+    monkeypatch.setattr(voila.Voila, "launch_instance", classmethod(launch))
+    assert app.main(["--port", "8899", *arguments]) == 0
+    [(argv, settings, page)] = told
+    assert ("--no-browser" not in argv) == browser and page["metadata"]["title"] == "Real or fake?"
+    assert settings["ip"] == "127.0.0.1" and settings["port"] == 8899
+    assert settings["config"].VoilaConfiguration.show_tracebacks is False
+    assert "http://127.0.0.1:8899/" in capsys.readouterr().out
+    assert not os.path.exists(argv[0]), "the folder of the page is to go with the server"

@@ -240,3 +240,21 @@ def test_damaged_weights_are_said_in_one_sentence(monkeypatch, tmp_path, content
 def test_a_judged_body_is_one_of_its_own():
     assert isinstance(exercises.small_body(), nn.Sequential)
     assert not torch.equal(exercises.small_body(0)[0].weight, exercises.small_body(1)[0].weight)
+
+
+def test_a_body_that_is_changed_on_the_way_is_told_which_part(capsys):
+    def smaller(body, images, batch_size):
+        found = features_right(body, images, batch_size)
+        with torch.no_grad():
+            body[0].weight.mul_(0.5)
+        return found
+
+    line = said(capsys, "frozen_features", smaller)
+    assert "body is to stay as it was, and its '0.weight' has changed" in line
+
+    def awake_again(body):  # frozen to look at, and in training mode as soon as it works
+        freeze_right(body)
+        body.register_forward_pre_hook(lambda module, given: module.train() and None)
+
+    line = said(capsys, "freeze", awake_again)
+    assert "after one batch" in line and "running_mean' is no longer what it was" in line

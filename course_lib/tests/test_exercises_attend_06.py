@@ -241,3 +241,19 @@ def test_shortcut(capsys):
 def test_a_shortcut_that_skips_pixels_is_told_the_case(capsys):
     assert "for 4 channels in, 8 out and stride 2, an input of 6×6" in said(capsys, "shortcut", strided)
     assert "input of 7×5" in said(capsys, "shortcut", pooled(nn.AvgPool2d))
+
+
+def test_another_fault_than_a_change_in_place_keeps_its_words(capsys):
+    """Only of a change in place does the checker know more than the backward pass says itself."""
+
+    class Deaf(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, slope):
+            raise RuntimeError("no way back")
+
+    line = said(capsys, "residual_block", lambda *case: Deaf.apply(block_right(*case)))
+    assert line == "not yet, because your code stopped with RuntimeError: no way back"

@@ -256,3 +256,15 @@ def test_judging_leaves_the_answer_as_it_was(capsys):
     said(capsys, "my_facenest", model)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_right_numbers_without_a_gradient_are_told_so(capsys):
+    line = said(capsys, "mend_attention", lambda *parts: mend_right(*parts).detach())
+    assert "its numbers are right, but no gradient goes back through it" in line
+
+    class Cut(FaceNeSt):
+        def forward(self, x):
+            return super().forward(x).detach()
+
+    line = said(capsys, "my_facenest", Cut)
+    assert "its outputs are right, but no gradient goes back through it" in line
