@@ -511,12 +511,15 @@ def run_train(options: argparse.Namespace) -> int:
     Of several processes, the first one alone downloads, prints, judges and saves."""
     import torch
 
+    from .checkpoints import free_place
     from .data import load
     from .distributed import join_team, one_voice
     from .facenest import facenest
     from .training import fit, pick_device
 
     with join_team(pick_device(options.device)) as (team, _), one_voice(team):
+        if options.out:
+            team.only_first(lambda: free_place(options.out))  # better now than after the training
         loaded = []
         team.only_first(lambda: loaded.append(load(options.data, options.root, cache=options.cache)))
         sets = loaded[0] if loaded else load(options.data, options.root, cache=options.cache)

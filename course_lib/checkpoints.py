@@ -22,6 +22,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from .transforms import MEAN, STD, centre_square, grid_crops, normalise, resize_
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.md"
 FORMAT = 1
+DTYPES = (None, "float16", "bfloat16", "float32")  # of weights in a file; loaded, they are float32
 CLASS_NAMES = ("real", "fake")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
 MIN_SIDE = 32
@@ -150,7 +152,7 @@ def save_checkpoint(
     """Write a model as a checkpoint folder; returns the folder.
 
     All or nothing: it is written beside, then renamed, so a full disk or a pulled plug leaves the old one as
-    it was.
+    it was. Raises `CheckpointError`, above all for a folder that holds anything but a checkpoint.
 
     dtype: ``"float16"`` halves the file; the weights are float32 again when loaded (rounded to 11 bits).
     metrics, training: anything JSON can hold; NaN is written as null.
@@ -158,7 +160,17 @@ def save_checkpoint(
     """
     from safetensors.torch import save
 
-    folder = Path(folder)
+    folder = free_place(folder)
+    if not isinstance(model, nn.Module):
+        raise CheckpointError(f"the model to save must be a network, not a {type(model).__name__}")
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype={dtype!r} must be one of {DTYPES}")
+    for name, value, right in (
+        ("threshold", threshold, lambda v: 0 <= v <= 1),
+        ("temperature", temperature, lambda v: 0 < v < 1e300),
+    ):
+        if not isinstance(value, Real) or not right(value):
+            raise CheckpointError(f"{name}={value!r} is none: no checkpoint with it could be loaded again")
     weights = {}
     for name, tensor in model.state_dict().items():
         tensor = tensor.detach().cpu().contiguous()
@@ -185,6 +197,25 @@ def save_checkpoint(
     elif card is not None:
         files[CARD] = card.encode()
     replace_folder(folder, files)
+    return folder
+
+
+def free_place(folder: str | Path) -> Path:
+    """`folder` as a path, if a checkpoint may be written there: nothing is there, or an older checkpoint."""
+    if not isinstance(folder, (str, os.PathLike)):
+        raise CheckpointError(f"the folder to save into must be a path, not a {type(folder).__name__}")
+    folder = Path(folder)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"{folder}: this is a file; choose another name for the checkpoint's folder")
+        inside = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.exists() else []
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be used ({reason(error)}); choose another folder") from None
+    ours = (folder / CONFIG).is_file() or {p.name for p in inside} <= {WEIGHTS, CARD}
+    if not ours or any(p.is_dir() for p in inside):
+        raise CheckpointError(
+            f"{folder}: it holds other things than a checkpoint, and would be replaced; choose another folder"
+        )
     return folder
 
 

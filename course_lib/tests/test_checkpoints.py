@@ -122,6 +122,38 @@ def test_saving_again_keeps_the_card_and_removes_the_rest(folder):
     assert c.card == "written by hand" and c.model.config.width == 8
 
 
+def test_what_is_no_checkpoint_is_never_replaced(tmp_path):
+    pictures = tmp_path / "pictures"
+    (pictures / "real").mkdir(parents=True)
+    (pictures / "real" / "anna.jpg").write_bytes(b"x")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "mine.txt").write_text("x")
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"x")
+    both = save_checkpoint(tmp_path / "both", toy())
+    (both / "more").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for place in (pictures, notes, photo, both, tmp_path / ("x" * 300)):
+        with pytest.raises(CheckpointError, match="choose another"):
+            save_checkpoint(place, toy())
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "empty").mkdir()
+    assert save_checkpoint(tmp_path / "empty", toy()).is_dir()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threshold": 7}, {"threshold": "a"}, {"threshold": float("nan")}, {"temperature": 0}, {"dtype": "int8"},
+     {"dtype": "banana"}, {"model": None}, {"folder": None}],
+)  # fmt: skip
+def test_what_could_not_be_loaded_is_not_written(tmp_path, change):
+    settings = {"folder": tmp_path / "mine", "model": toy(), **change}
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        save_checkpoint(settings.pop("folder"), settings.pop("model"), **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("broken", ["fsync", "replace", "mkdir"])
 def test_a_full_or_read_only_disk_leaves_the_old_one(folder, monkeypatch, broken):
     before = {p.name: p.read_bytes() for p in folder.iterdir()}

@@ -183,6 +183,14 @@ def test_train_then_predict(cli, tmp_path, photo):
     assert status == 1 and "lr=0.003 and is now asked for lr=0.5" in err
 
 
+def test_train_refuses_a_place_that_holds_something_else_before_it_trains(cli, tmp_path):
+    folder = make_folder(tmp_path / "own", {"train": 4, "valid": 4, "test": 4})
+    line = ["train", "--data", folder, "--run-dir", tmp_path / "run", "--out", folder, "--epochs", 1]
+    status, _, err = cli(*line)
+    assert status == 1 and "choose another" in err and not (tmp_path / "run").exists()
+    assert (folder / "train").is_dir()
+
+
 def test_any_other_trouble_is_a_sentence_too(cli, data, monkeypatch, photo):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device", "/somewhere")
