@@ -207,7 +207,7 @@ def free_place(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         if folder.exists() and not folder.is_dir():
-            raise CheckpointError(f"{folder}: this is a file; choose another name for the checkpoint's folder")
+            raise CheckpointError(f"{folder}: this is a file; choose another name for the folder")
         inside = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.exists() else []
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be used ({reason(error)}); choose another folder") from None
