@@ -181,12 +181,6 @@ def number(variable: str, default: int) -> int:
     return int(text)
 
 
-def rank_here() -> int:
-    """This process's rank, by what torchrun set; 0 without torchrun."""
-    text = os.environ.get("RANK", "0").strip()
-    return int(text) if text.isdigit() else 0
-
-
 # ------------------------------------------------------------------------ layers that look at the whole batch
 @contextmanager
 def whole_batch(model: nn.Module, team: Team) -> Iterator[None]:

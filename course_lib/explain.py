@@ -277,8 +277,6 @@ def window_boxes(
 
     def starts(side: int) -> list[int]:
         places = list(range(0, max(side - window, 0) + stride, stride))
-        if len(places) > 1 and places[-2] + window >= side:
-            places.pop()
         return sorted({min(place, max(side - window, 0)) for place in places}) if whole else places
 
     return [

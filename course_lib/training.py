@@ -508,9 +508,6 @@ class Resident:
                 )
             self.images[i] = image
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     def uint8(self, i: int) -> torch.Tensor:
         return self.images[i]
 

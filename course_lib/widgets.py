@@ -196,11 +196,6 @@ class Judged:
     results: list[Result]
     picture: Image.Image | None = None
 
-    @property
-    def shown(self) -> list[Result]:
-        """The results that the page shows first: the faces', or the whole picture's if there are none."""
-        return self.results[1:] or self.results
-
 
 def judge(
     upload: Upload,

@@ -51,3 +51,40 @@ def test_real_and_fake_as_mirrors_and_rings():
     difference = plots.plot_rings(np.zeros((3, 5)), np.ones((2, 5)) * np.arange(5))
     assert difference.tolist() == [0, 1, 2, 3, 4]
     assert not matplotlib.pyplot.get_fignums()
+
+
+def test_gains_come_back_by_panel_on_one_axis(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "finish", figures.append)
+    drawn = plots.plot_gains(
+        {
+            "seven seeds": [("ECA", 0.01, -0.02, 0.04), ("SE", -0.03, -0.05, -0.01)],
+            "one": [("LC", 0.2, 0.1, 0.3)],
+        }
+    )
+    assert drawn["one"].tolist() == [[0.2, 0.1, 0.3]] and drawn["seven seeds"][1].tolist() == [
+        -0.03,
+        -0.05,
+        -0.01,
+    ]
+    [figure] = figures
+    first, second = figure.axes
+    assert first.get_xlim() == second.get_xlim() and first.get_xlim()[1] > 0.3 and sum(first.get_xlim()) == 0
+    # names and dots stand at the same heights, the first row on top
+    names = [label.get_text() for label in first.get_yticklabels()]
+    heights = dict(zip(names, first.get_yticks(), strict=True))
+    (dots,) = [line for line in first.lines if line.get_marker() == "o"]
+    assert list(dots.get_xdata()) == [0.01, -0.03]
+    assert list(dots.get_ydata()) == [heights["ECA"], heights["SE"]]
+    assert heights["ECA"] > heights["SE"]
+    assert {text.get_text() for text in first.texts} == {"+0.0100", "\u22120.0300"}
+    matplotlib.pyplot.close(figure)
+
+
+def test_a_detector_that_never_calls_has_no_alarms_to_look_into():
+    figure = plots.base_rate_figure(0.0, 0.0, 0.02)
+    titles = [axis.get_title("left") for axis in figure.axes]
+    assert titles[1] == "no alarms"
+    assert not figure.axes[1].collections, "there are no alarms, so no squares"
+    alarms = plots.base_rate_figure(0.9, 0.1, 0.02)
+    assert alarms.axes[1].get_title("left") == "100 alarms" and alarms.axes[1].collections

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -562,3 +563,34 @@ def test_without_glibc_nothing_is_asked_for(monkeypatch):
 
     monkeypatch.setattr("ctypes.CDLL", missing)
     assert keep_freed_memory() is False
+
+
+#  what an installation or a machine may lack --------------------------------------------------------------
+
+
+def test_without_tensorboard_the_run_is_the_same(whole, tmp_path, monkeypatch):
+    """The course does not install it."""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = run(tmp_path)
+    assert same_run(whole, result)
+    assert not list(tmp_path.glob("events.*")) and list(whole.run_dir.glob("events.*"))
+
+
+@pytest.mark.parametrize("cuda, mps, best", [(1, 1, "cuda"), (1, 0, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
+def test_the_best_device_there_is(monkeypatch, cuda, mps, best):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    tried = []
+    monkeypatch.setattr(torch, "empty", lambda *_, device: tried.append(device.type))
+    assert pick_device().type == best and tried == [best]
+
+
+def test_the_scale_of_half_precision_is_kept_and_restored():
+    """float16, so an older GPU, has one; begun anew, it would differ from that of a run without a stop."""
+    model = toy()
+    optimizer, state = torch.optim.SGD(model.parameters(), lr=0.1), {}
+    before = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", init_scale=512.0), parts=2)
+    training.keep(state, model, optimizer, None, before)
+    after = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", init_scale=4.0), parts=1)
+    training.restore(state, model, optimizer, None, after)
+    assert after.scaler.get_scale() == 512.0

@@ -469,3 +469,23 @@ def test_a_page_without_thumbnails_has_none():
 
 def test_a_result_is_plain_data():
     assert Result("a", "m").verdict == "not judged" and Result("a", "m", 0.2).verdict == "REAL 80.0 %"
+
+
+def test_a_data_folder_that_cannot_be_read_is_a_sentence_on_the_page(monkeypatch):
+    def broken():
+        raise PermissionError(13, "Permission denied", "/data/checkpoints")
+
+    monkeypatch.setattr(widgets, "find_checkpoints", broken)
+    detectors, [problem] = widgets.load_detectors(None)
+    assert not detectors and "Permission denied: '/data/checkpoints'" in problem
+
+
+def test_files_beyond_the_bound_of_memory_are_let_go_the_oldest_first(monkeypatch):
+    one, two, three = (picture_bytes(colour=(shade, 9, 9)) for shade in (50, 100, 200))
+    monkeypatch.setattr(widgets, "MAX_KEPT_BYTES", len(two) + len(three))
+    page = Uploader([RedDetector()], find=False)
+    for name, content in (("one.jpg", one), ("two.jpg", two), ("three.jpg", three)):
+        page.add({name: content})
+    kept = {card.results[0].name: card.upload is not None for card in page.cards.children}
+    assert kept == {"three.jpg": True, "two.jpg": True, "one.jpg": False}
+    assert len(cards(page)) == 3, "the verdict stays"
