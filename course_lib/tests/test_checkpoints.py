@@ -387,3 +387,12 @@ def test_plain():
 def test_what_is_no_name_and_no_folder(nothing):
     with pytest.raises(CheckpointError, match=f"not a {type(nothing).__name__}$"):
         load_checkpoint(nothing)
+
+
+def test_weights_that_cannot_be_read(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    told = refusal(folder)
+    assert (
+        "model.safetensors" in told and "cannot be read" in told and "check the file and its rights" in told
+    )

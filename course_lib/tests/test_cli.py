@@ -1,6 +1,8 @@
 """The command line: what goes to stdout, what to stderr, and the exit status."""
 
+import hashlib
 import importlib
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -11,7 +13,7 @@ import torch
 from PIL import Image
 
 import course_lib
-from course_lib import __main__, facenest, save_checkpoint
+from course_lib import __main__, embedded, facenest, save_checkpoint, training
 
 
 @pytest.fixture
@@ -142,6 +144,22 @@ def test_info_without_data(cli, tmp_path, monkeypatch):
     assert status == 1 and "not found" in out and "COURSE_DATA_DIR" in out
 
 
+def test_info_where_packages_and_checkpoints_are_missing(cli, tmp_path, monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "jupyterlab":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "empty"))
+    status, out, _ = cli("info")
+    told = dict(line.split(None, 1) for line in out.splitlines())
+    assert status == 0 and told["jupyterlab"] == "not installed" and told["checkpoints"] == "none"
+
+
 def make_folder(root, counts):
     for split, n in counts.items():
         for name in ("real", "fake"):
@@ -162,6 +180,38 @@ def test_data_verify(cli, tmp_path):
     assert status == 1 and "0.png" in out
     status, out, err = cli("data", "verify", tmp_path / "nowhere")
     assert status == 1 and err.strip()
+
+
+def test_data_pack_writes_sums_archive_and_pin_that_fit_together(cli, tmp_path, monkeypatch):
+    """What `make release` does, on a small data folder."""
+    folder = tmp_path / "data"
+    (folder / "studio").mkdir(parents=True)
+    (folder / "studio" / "train.csv").write_text("id\n")
+    monkeypatch.setenv("COURSE_DATA_DIR", str(folder))
+    monkeypatch.setattr(embedded, "PIN", tmp_path / "pin.json")
+    embedded.pin_embedded("7", "0" * 64)
+    status, out, err = cli("data", "pack", "--out", tmp_path / "dist")
+    archive = tmp_path / "dist" / "embedded-data-7.tar"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert status == 0 and err == "" and str(archive) in out and digest in out
+    assert embedded.read_pin() == ("7", digest) and embedded.verify_embedded(folder) == []
+
+
+def test_interrupted_training_is_neither_judged_nor_saved(cli, tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "own", {"train": 8, "valid": 4, "test": 4})
+    calls = []
+
+    def step(self, images, labels):
+        calls.append(1)
+        if len(calls) == 4:  # of two steps an epoch: in the second one
+            raise KeyboardInterrupt
+        return real(self, images, labels)
+
+    real = training.Stepper.__call__
+    monkeypatch.setattr(training.Stepper, "__call__", step)
+    line = ["train", "--data", folder, "--run-dir", tmp_path / "run", "--epochs", 2, "--batch-size", 8]
+    status, out, _ = cli(*line, "--crop", 32, "--width", 4, "--out", tmp_path / "out", "--device", "cpu")
+    assert status == 130 and "Test AUC" not in out and not (tmp_path / "out").exists()
 
 
 def test_data_list(cli):

@@ -384,3 +384,20 @@ def test_the_real_kagglehub_takes_what_is_handed_over(kagglehub, google_colab, t
         assert (given.username, given.key) == ("me", "k")
     finally:
         kagglehub.config.clear_kaggle_credentials()
+
+
+def test_of_two_copies_the_first_counts_and_odd_versions_are_left_to_pip(monkeypatch):
+    """A constraint that pip cannot read would stop the whole installation."""
+
+    def package(name, version):
+        return types.SimpleNamespace(metadata={"Name": name}, version=version)
+
+    found = [
+        package("Numpy", "2.1.3"),
+        package("numpy", "1.0"),
+        package("odd", "2.0-dev-of-somebody"),
+        package(None, "1"),
+        package("attrs", "25.1"),
+    ]
+    monkeypatch.setattr(metadata, "distributions", lambda: iter(found))
+    assert colab.installed_versions() == ["attrs==25.1", "Numpy==2.1.3"]

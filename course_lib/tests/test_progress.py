@@ -111,6 +111,16 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, capsys):
     )
 
 
+def test_a_file_that_is_larger_than_any_lesson_is_not_read(tmp_path):
+    hand_in(tmp_path / "a.ipynb", cell("share_right", "correct\n"))
+    hand_in(tmp_path / "b.ipynb", cell("share_right", "correct\n"))
+    with open(tmp_path / "b.ipynb", "r+b") as file:
+        file.truncate(progress.MAX_BYTES + 1)  # without taking the room
+    found = progress.progress(tmp_path)
+    assert {row.notebook for row in found.rows} == {"a.ipynb"}
+    assert found.unreadable == [f"{tmp_path / 'b.ipynb'}: has more than 50 MB, and is not read"]
+
+
 def test_odd_cells_inside_a_lesson_count_for_nothing(tmp_path):
     title = {"cell_type": "markdown", "source": [TITLE, 7]}
     call = {"cell_type": "code", "source": "check.share_right(my_share_right)", "metadata": []}

@@ -318,3 +318,13 @@ def test_command(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     assert __main__.main([*command, "--out", str(tmp_path / "file")]) == 1
     assert "cannot be put there" in capsys.readouterr().err
+
+
+def test_a_baseline_that_ranks_better_is_said_to(whole):
+    """The same comparison with the sides exchanged."""
+    other = report(noisy, SETS, baseline=scores, n_bootstrap=5)
+    assert whole.numbers["baseline"]["auc_low"] > 0 > other.numbers["baseline"]["auc_high"]
+    [told] = [note for note in whole.notes if note.startswith("Against noisy")]
+    assert "DeLong): scores ranks better on images of this kind" in told
+    [told] = [note for note in other.notes if note.startswith("Against scores")]
+    assert "DeLong): scores ranks better on images of this kind" in told

@@ -272,3 +272,20 @@ def test_windows_and_judge_are_the_detectors_two_halves(detector, tmp_path):
     assert len(ids) == 3 and detector.id == Detector(
         detector.model, threshold=0.4, name="small", device="cpu"
     ).id  # fmt: skip
+
+
+def test_a_folder_that_may_not_be_read_stops_with_a_sentence(tmp_path, monkeypatch):
+    """Passed over, its pictures would be missing from the table, and nobody would know."""
+    fill(tmp_path / "in" / "closed", 2)
+    real = os.scandir
+
+    def scandir(place):
+        if Path(place).name == "closed":
+            raise PermissionError(13, "Permission denied", str(place))
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(
+        DataError, match=r"closed: this folder cannot be read \(Permission denied\); check its"
+    ):
+        list(score.walk_pictures(tmp_path / "in"))
