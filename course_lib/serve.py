@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import time
@@ -40,6 +41,7 @@ try:
     from starlette.exceptions import HTTPException
     from starlette.formparsers import MultiPartException, MultiPartParser
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
 
     from .patience import patient
 except ImportError as missing:
@@ -281,6 +283,8 @@ async def read_files(request: Request, limits: Limits) -> list[UploadFile]:
     try:
         parser = Form(request.headers, measured(), max_files=1_000, max_fields=100)
         form = await parser.parse()
+    except ClientDisconnect:  # nobody hears this answer
+        raise Refusal(400, "the connection ended before the body did") from None
     except (MultiPartException, KeyError, ValueError) as error:
         words = getattr(error, "message", "") or str(error)
         raise Refusal(400, f"the body is not valid multipart/form-data ({printable(words)})") from None
@@ -478,12 +482,17 @@ def serve(
 ) -> None:
     """Serve until interrupted. The first line on stdout is the address; port 0 takes any that is free."""
     try:
+        if not host:
+            raise ValueError("a host has a name or an address")
         listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:  # the last two: no possible name of a host
+        taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+        words = str(getattr(error, "strerror", None) or error).split(" (while ")[0]
         raise CourseError(
-            f"{host}, port {port}: cannot listen there ({error.strerror or error}); choose another --port"
+            f"{printable(host)}, port {port}: cannot listen there ({words}); choose another "
+            f"{'--port' if taken else '--host'}"
         ) from None
     port = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
