@@ -523,7 +523,8 @@ def attention_of(model: torch.nn.Module, face: torch.Tensor) -> dict[int, dict[s
     as `GLCSAttention.maps` gives them; "local", "global": place weights, h×w; "matrix": hw×grid², its rows
     sum to 1.
     """
-    layers = {scale: stage[-1].attention for scale, stage in enumerate(model.stages, start=1)}
+    stages = enumerate(model.stages, start=1)
+    layers = {scale: stage[-1].attention for scale, stage in stages if len(stage)}  # the first may be empty
     layers = {scale: layer for scale, layer in layers.items() if layer and layer.ls and layer.gs}
     inputs: dict[int, torch.Tensor] = {}
     hooks = [
@@ -639,7 +640,10 @@ class AttentionExplorer(ipw.VBox):
             model = load_checkpoint(checkpoint).model.eval()
             self._cache = {0: attention_of(model, self.faces[0])}
             if not self._cache[0]:
-                raise ValueError(f"The checkpoint {checkpoint!r} has no spatial attention to explore.")
+                raise ValueError(
+                    f"The checkpoint {str(checkpoint)!r} has no layer with local and global spatial "
+                    "attention, and this piece shows both; try 'studio_attention'."
+                )
         except (ValueError, TypeError, AttributeError, CourseError) as error:
             super().__init__([ipw.HTML(f'<div role="status">{html.escape(str(error))}</div>')])
             return

@@ -11,7 +11,15 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from course_lib import AttentionExplorer, load, load_checkpoint, normalise, plots  # noqa: E402
+from course_lib import (  # noqa: E402
+    AttentionExplorer,
+    facenest,
+    load,
+    load_checkpoint,
+    normalise,
+    plots,
+    save_checkpoint,
+)
 from course_lib.widgets_attend import clickable  # noqa: E402
 from course_lib.widgets_kit import WIDGET_VIEW  # noqa: E402
 
@@ -136,6 +144,18 @@ def test_other_bad_starts_get_a_sentence():
     assert (piece.scale.value, piece.row.value, piece.column.value) == (4, 8, 8)
     assert "It begins at scale 4 instead." in text(piece.message)
     assert "It begins at 8, 8 instead." in text(piece.message)
+
+
+def test_networks_with_other_parts(tmp_path):
+    """A first stage without blocks, as FaceNeSt begins; and branches that leave nothing to show."""
+    shown = save_checkpoint(tmp_path / "shown", facenest(width=4, branches=("ls", "gs")))
+    piece = AttentionExplorer(FACES, checkpoint=shown, scale=1)
+    assert piece.scales == [4] and piece.scale.value == 4
+    assert "Scale 1 has no attention here; there are [4]. It begins at scale 4" in text(piece.message)
+    for number, settings in enumerate(({"branches": ()}, {"attend": ()}, {"branches": ("lc", "ls")})):
+        bare = save_checkpoint(tmp_path / str(number), facenest(width=4, **settings))
+        [said] = AttentionExplorer(FACES, checkpoint=bare).children
+        assert "has no layer with local and global spatial attention" in text(said), settings
 
 
 def test_one_face_and_no_face_work():

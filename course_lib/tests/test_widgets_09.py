@@ -12,8 +12,17 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
+from toys import toy  # noqa: E402
 
-from course_lib import ScaleWeightsExplorer, load_checkpoint, normalise, plots  # noqa: E402
+from course_lib import (  # noqa: E402
+    ScaleWeightsExplorer,
+    facenest,
+    load_checkpoint,
+    normalise,
+    plots,
+    save_checkpoint,
+)
+from course_lib.checkpoints import ARCHITECTURES  # noqa: E402
 from course_lib.transforms import jpeg  # noqa: E402
 from course_lib.widgets import Upload, pretend_upload  # noqa: E402
 from course_lib.widgets_fusion import CHANGES, LARGEST, OWN, bars, changed, middle  # noqa: E402
@@ -125,6 +134,21 @@ def test_a_file_given_from_a_cell(tmp_path):
 def test_a_wrong_start_gets_a_sentence(wrong):
     explorer = ScaleWeightsExplorer(**wrong)
     assert "It begins" in notes(explorer) and explorer.kind.value == "real" and explorer.number.value == 0
+
+
+@pytest.mark.parametrize("fusion", ["dynamic", "softmax", "static", "none"])
+def test_every_kind_of_fusion_is_shown(tmp_path, fusion):
+    torch.manual_seed(0)
+    explorer = ScaleWeightsExplorer(save_checkpoint(tmp_path / fusion, facenest(width=4, fusion=fusion)))
+    with torch.no_grad():
+        _, details = explorer.model(normalise(middle(explorer.image)[None]), return_details=True)
+    assert np.allclose(explorer.state()["before"], details["scale_weights"][0].numpy(), atol=1e-6)
+
+
+def test_a_network_without_scales_gets_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "toynet", lambda settings: toy())
+    [said] = ScaleWeightsExplorer(save_checkpoint(tmp_path / "toy", toy())).children
+    assert "has no scales to weigh; try &#x27;studio&#x27;" in said.value
 
 
 @pytest.mark.parametrize("wrong", ["nobody", 7, None, ["studio"]])
