@@ -91,7 +91,7 @@ coverage: $(VENV)/.test-installed  ## what all tests and lessons together run of
 	$(PYTEST) -q -rs -m browser $(COVER) --cov-append course_lib/tests
 	$(call run-lessons,--cov-append)
 	@echo "Share of course_lib that all tests and all lessons run (branches counted):"
-	@$(BIN)/python -m coverage report --skip-empty --show-missing
+	@$(BIN)/python -m coverage report --skip-empty --show-missing --fail-under=95
 
 notebooks: $(VENV)/.test-installed  ## run all lessons from a clean kernel and store them normalised
 	$(BIN)/python notebooks/make_notebooks.py
