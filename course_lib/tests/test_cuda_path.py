@@ -178,3 +178,16 @@ def test_crops_and_augmentation_stay_on_cuda():
         crops = torch.stack([data.uint8(i)[:, 2:34, 3:35] for i in range(6)])
         batch = transforms.augment_batch(crops, colour, generator)
         assert batch.device.type == "cuda" and batch.dtype == torch.uint8 and batch.shape == (6, 3, 32, 32)
+
+
+def test_out_of_memory_on_cuda_the_cache_is_emptied_before_the_next_try(monkeypatch):
+    """What PyTorch keeps in pieces that no longer fit would be missing in the second try."""
+    done = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append(stepper.parts))
+    model = toy()
+    stepper = Stepper(model, make_optimizer(model, 0.1, 0.0, CPU), CPU, lambda x: x)
+    stepper.make_room(8)
+    assert done == [] and stepper.parts == 2
+    stepper.device = CUDA
+    stepper.make_room(8)
+    assert done == [2] and stepper.parts == 4

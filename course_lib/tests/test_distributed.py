@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from test_cli import make_folder
 from torch import nn
 from toys import ToySet, toy
@@ -428,3 +429,43 @@ def test_an_error_of_rank_0_alone_is_told_once(capsys, monkeypatch):
     assert not speaks_for_all(CourseError("x")) and speaks_for_all(AloneError("x"))
     monkeypatch.setenv("RANK", "0")
     assert speaks_for_all(CourseError("x"))
+
+
+@pytest.fixture
+def pretended_team(monkeypatch):
+    """Rank 1 of 2, as torchrun says it, with a process group that is only written down."""
+    done = []
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: done.append(backend))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: done.append("left"))
+    return done
+
+
+def test_on_gpus_each_process_has_its_own_and_they_speak_nccl(pretended_team, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    with join_team(torch.device("cuda")) as (team, device):
+        assert (team.rank, team.size, str(device)) == (1, 2, "cuda:1")
+    assert chosen == [torch.device("cuda", 1)] and pretended_team == ["nccl", "left"]
+
+
+def test_only_a_lost_connection_is_told_as_one(pretended_team):
+    with pytest.raises(TeamError, match="Process 2 of 2 lost the others"):
+        with join_team(torch.device("cpu")):
+            raise RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1")
+    with pytest.raises(RuntimeError, match="^a fault of ours$") as other:
+        with join_team(torch.device("cpu")):
+            raise RuntimeError("a fault of ours")
+    assert not isinstance(other.value, TeamError)
+    assert pretended_team == ["gloo", "left"] * 2, "the group is left whatever happens"
+
+
+def test_a_pytorch_without_processes_says_so(pretended_team, monkeypatch):
+    monkeypatch.setattr(dist, "is_available", lambda: False)
+    with pytest.raises(TeamError, match="cannot train in several processes; start it without torchrun"):
+        with join_team(torch.device("cpu")):
+            pass
+    assert pretended_team == []

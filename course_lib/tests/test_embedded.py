@@ -217,6 +217,18 @@ def test_a_full_disk(release, monkeypatch):
     assert nothing_left(target)
 
 
+def test_a_last_step_that_fails_leaves_nothing_behind(release, monkeypatch):
+    server, sha256, target = release
+
+    def fail(*names):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(embedded.os, "rename", fail)
+    with pytest.raises(DownloadError, match="cannot write the data into .*Permission denied"):
+        fetch_embedded(f"{server.url}/good/x.tar", sha256, target)
+    assert nothing_left(target)
+
+
 def test_several_at_once(release):
     server, sha256, target = release
     with ThreadPoolExecutor(4) as pool:

@@ -504,3 +504,30 @@ def test_bad_maps_and_masks_get_a_sentence(network):
         rank_correlation(good, good[:2])
     with pytest.raises(DataError):
         deletion_curve(network, picture(), good)
+
+
+class Aside(nn.Module):
+    """Two layers that are used and decide nothing: one whose map is thrown away, one that gives no map."""
+
+    def __init__(self):
+        super().__init__()
+        self.main, self.aside, self.names = nn.Conv2d(3, 1, 3), nn.Conv2d(3, 2, 3), Names()
+
+    def forward(self, x):
+        self.aside(x)
+        self.names(x)
+        return self.main(x).mean(dim=(1, 2, 3))
+
+
+class Names(nn.Module):
+    def forward(self, x):
+        return {"no": "map"}
+
+
+def test_grad_cam_of_layers_that_decide_nothing():
+    model, x = Aside().eval(), torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8)
+    assert grad_cam(model, x, model.main).shape == (40, 40)
+    with pytest.raises(ModelInputError, match="logit does not depend on this layer"):
+        grad_cam(model, x, model.aside)
+    with pytest.raises(ModelInputError, match="gives a feature map B x C x H x W; this is none"):
+        grad_cam(model, x, model.names)

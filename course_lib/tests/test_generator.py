@@ -96,3 +96,7 @@ def test_bad_weights_are_refused_by_name(small_forger, tmp_path):
     save_file(weights, tmp_path / "half.safetensors")
     with pytest.raises(CheckpointError, match="half.safetensors: not the weights"):
         load_forger(tmp_path / "half.safetensors")
+
+
+def test_the_forger_that_ships_is_found_without_a_path():
+    assert forge(load_forger(), np.full((1, 3, 64, 64), 128, np.uint8)).shape == (1, 3, 64, 64)
