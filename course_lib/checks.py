@@ -56,11 +56,15 @@ def blank(value: Any) -> bool:
 
 
 def exercise(judge: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Turn a judge into a checker: ``check.NAME(answer)`` prints one verdict."""
+    """Turn a judge into a checker: ``check.NAME(answer)`` prints one verdict.
+
+    It names a lesson's own ``NAME_solution``: nobody is to take that verdict for one on the answer above.
+    """
 
     @functools.wraps(judge)
     def checker(mine: Any = ...) -> None:
-        print(verdict(judge, mine))
+        whose = "the solution: " if str(getattr(mine, "__name__", "")).endswith("_solution") else ""
+        print(whose + verdict(judge, mine))
 
     EXERCISES[judge.__name__] = checker
     return checker

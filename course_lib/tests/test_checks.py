@@ -340,7 +340,7 @@ def test_the_solutions_in_the_lessons_are_correct(capsys, path):
     exercises = {name.removeprefix("my_").removesuffix("_solution"): f for name, f in solutions.items()}
     assert len(set(exercises) & set(check.all_exercises())) >= 2
     for name in set(exercises) & set(check.all_exercises()):
-        assert said(capsys, name, exercises[name]) == "correct", name
+        assert said(capsys, name, exercises[name]) == "the solution: correct", name
 
 
 #  the kit to the letter -------------------------------------------------------------------------------------
