@@ -339,7 +339,8 @@ class AdaptivelyWeightedMultiScaleAttention(nn.Module):
         if self.mode == "dynamic":
             return torch.softmax(self.score(vectors.flatten(1)), dim=-1)
         weights = self.weights if self.mode == "static" else torch.softmax(self.logits, dim=0)
-        return weights.expand(vectors.shape[0], -1)
+        # A copy: a view of a parameter requires a gradient even under no_grad; `count_macs` stops there.
+        return weights.repeat(vectors.shape[0], 1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         self.check_input(features)

@@ -65,8 +65,7 @@ def judge(model: torch.nn.Module, image: torch.Tensor) -> tuple[np.ndarray, floa
     """The four weights and P(fake) of one picture 3×H×W."""
     with torch.inference_mode():
         logit, details = model(normalise(middle(image)[None]), return_details=True)
-    weights = details["scale_weights"][0].detach()  # static weights are parameters of the network
-    return weights.double().numpy(), float(torch.sigmoid(logit[0].double()))
+    return details["scale_weights"][0].double().numpy(), float(torch.sigmoid(logit[0].double()))
 
 
 def bars(weights: np.ndarray, before: np.ndarray | None) -> str:

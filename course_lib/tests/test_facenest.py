@@ -7,6 +7,7 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -472,3 +473,23 @@ def test_config_is_frozen_and_copied_with_the_model():
     with pytest.raises(AttributeError):
         model.config.width = 8
     assert copy.deepcopy(model).config == model.config == FaceNeStConfig(**SMALL)
+
+
+@pytest.mark.parametrize("fusion", ["dynamic", "softmax", "static", "none"])
+def test_every_fusion_can_be_counted_and_read_without_gradients(fusion):
+    torch.manual_seed(0)
+    model = facenest(width=4, fusion=fusion).eval()
+    assert count_macs(model, 64) > 3_000_000
+    with torch.no_grad():
+        _, details = model(torch.zeros(2, 3, 64, 64), return_details=True)
+    assert details["scale_weights"].shape == (2, 4) and not details["scale_weights"].requires_grad
+    if fusion in ("softmax", "static"):  # learned numbers: with gradients they get one
+        logit = model(torch.rand(2, 3, 64, 64))
+        learned = model.fusion.logits if fusion == "softmax" else model.fusion.weights
+        assert torch.autograd.grad(logit.sum(), learned)[0].abs().max() > 0
+
+
+@pytest.mark.parametrize("nothing", [None, [1], np.zeros((2, 3, 64, 64), np.float32)])
+def test_what_is_no_tensor_is_told(nothing):
+    with pytest.raises(ModelInputError, match=f"FaceNeSt got a {type(nothing).__name__}; give it a tensor"):
+        facenest(width=4)(nothing)

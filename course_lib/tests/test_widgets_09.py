@@ -142,7 +142,7 @@ def test_every_kind_of_fusion_is_shown(tmp_path, fusion):
     explorer = ScaleWeightsExplorer(save_checkpoint(tmp_path / fusion, facenest(width=4, fusion=fusion)))
     with torch.no_grad():
         _, details = explorer.model(normalise(middle(explorer.image)[None]), return_details=True)
-    assert np.allclose(explorer.state()["before"], details["scale_weights"][0].detach().numpy(), atol=1e-6)
+    assert np.allclose(explorer.state()["before"], details["scale_weights"][0].numpy(), atol=1e-6)
 
 
 def test_a_network_without_scales_gets_a_sentence(tmp_path, monkeypatch):
