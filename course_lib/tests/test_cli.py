@@ -214,6 +214,15 @@ def test_interrupted_training_is_neither_judged_nor_saved(cli, tmp_path, monkeyp
     assert status == 130 and "Test AUC" not in out and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\xff\xd8\xff"])
+def test_pictures_of_a_few_bytes_are_named_when_loading(tmp_path, content):
+    """Too short to look at the end of, which loading does instead of decoding every picture."""
+    folder = make_folder(tmp_path / "own", {"train": 4, "valid": 2, "test": 2})
+    (folder / "train" / "fake" / "0.png").write_bytes(content)
+    with pytest.raises(course_lib.DataError, match="has 1 fault:\n  train/fake/0.png: "):
+        course_lib.load(folder)
+
+
 def test_data_list(cli):
     status, out, _ = cli("data", "list")
     assert status == 0 and all(name in out for name in ("studio", "rvsf", "hardrvsf"))

@@ -122,6 +122,9 @@ def test_the_lists_of_ipywidgets_7_are_read_and_emptied():
     assert [(u.name, u.content) for u in widgets.take_uploads(old)] == [("a.jpg", b"1"), ("a.jpg", b"2")]
     assert (old.metadata, old.data, old._counter) == ([], [], 0)
     assert widgets.take_uploads(old) == []
+    widgets.pretend_upload(old, {"c.jpg": b"3", "d.jpg": b"4"})
+    assert old._counter == 1  # what its observers hear of
+    assert [(u.name, u.content) for u in widgets.take_uploads(old)] == [("c.jpg", b"3"), ("d.jpg", b"4")]
 
 
 def _trait(value):

@@ -59,6 +59,14 @@ def test_each_face_gets_a_verdict_and_the_whole_picture_keeps_its_own():
     assert "History (4)" in page.table.value
 
 
+def test_without_thumbnails_faces_have_words_and_no_pictures():
+    page = Uploader([RedDetector()], find=finds(*THREE), thumbnails=False)
+    page.add({"group.jpg": picture_bytes((300, 200))})
+    [card] = cards(page)
+    assert len(re.findall('class="cu-verdict-text"', card)) == 3 and "face 2 of 3, " in card
+    assert "<img" not in card
+
+
 def test_a_portrait_stays_one_verdict():
     page = Uploader([RedDetector()], find=finds((20, 10, 80, 70)))
     assert len(page.add({"a.jpg": picture_bytes((100, 90))})) == 1
