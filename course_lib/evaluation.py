@@ -39,10 +39,18 @@ def predict_scores(
     The default `Preprocessing` shows the network each whole image. The model is used in evaluation mode and
     left as it was found; `device` moves it there first (None: where it is).
     """
+    require_data_set(dataset, labels=False)
     images = (dataset.uint8(i) for i in range(len(dataset)))
     return to_probability(
         predict_logits(model, images, preprocessing, batch_size, device=device), temperature
     )
+
+
+def require_data_set(dataset: Any, labels: bool = True) -> None:
+    """Raise `DataError` unless this is a data set: ``len``, ``uint8(i)`` and, if wanted, ``labels``."""
+    for name in ("__len__", "uint8", *(["labels"] if labels else [])):
+        if not hasattr(dataset, name):
+            raise DataError(f"needed is a data set, such as load(...).test, not a {type(dataset).__name__}")
 
 
 def to_probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -31,6 +31,10 @@ FUSION_MODES = ("dynamic", "softmax", "static", "none")
 
 def require_feature_map(x: Tensor, channels: int, layer: str) -> None:
     """Raise `ModelInputError` unless `x` is a float feature map B x `channels` x H x W."""
+    if not isinstance(x, Tensor):
+        raise ModelInputError(
+            f"{layer} got a {type(x).__name__}; give it a tensor, batch x channels x h x w."
+        )
     if x.ndim != 4:
         raise ModelInputError(
             f"{layer} got a tensor of shape {tuple(x.shape)}; give it four dimensions, batch x channels x "

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from .checkpoints import CLASS_NAMES, LARGEST_WHOLE, MIN_SIDE, Preprocessing, load_checkpoint
-from .errors import ImageError
+from .errors import CheckpointError, ImageError
 from .evaluation import predict_logits, to_probability
 from .images import decode_array
 from .training import pick_device
@@ -53,6 +53,11 @@ class Detector:
         device: str | torch.device | None = None,
         config: dict[str, Any] | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise CheckpointError(
+                f"a Detector is made of a network, not of a {type(model).__name__}; "
+                "Detector.load(...) takes a checkpoint's name"
+            )
         self.device = pick_device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.preprocessing = preprocessing or Preprocessing()

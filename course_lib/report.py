@@ -172,6 +172,8 @@ def report(
     Raises `DataError` or `ModelInputError` with one sentence about bad data: one class only, a wrong number
     of scores, NaN.
     """
+    if n_bootstrap < 1:
+        raise DataError(f"n_bootstrap is a number of draws, 1 or more, not {n_bootstrap}.")
     judge = Judge(detector, batch_size, device)
     rival = None if baseline is None else Judge(baseline, batch_size, device)
     sets = load(data) if isinstance(data, str | Path) else data

@@ -20,7 +20,15 @@ import torch
 from torchvision.transforms.v2 import functional as TF
 
 from .errors import DataError, ModelInputError
-from .evaluation import bootstrap_interval, check_scores, fast_auc, named, paired_bootstrap, predict_scores
+from .evaluation import (
+    bootstrap_interval,
+    check_scores,
+    fast_auc,
+    named,
+    paired_bootstrap,
+    predict_scores,
+    require_data_set,
+)
 from .transforms import gaussian_blur, jpeg, to_uint8
 
 SMALLEST = 32
@@ -159,6 +167,7 @@ class Perturbed:
     ) -> None:
         self.dataset, self.kind, self.seed, self.only = dataset, kind, seed, only
         self.severity = check_severity(kind, severity)
+        require_data_set(dataset)
         self.labels = np.asarray(dataset.labels)
         if only not in (None, 0, 1):
             raise DataError(f"only is None (both classes), 0 (reals) or 1 (fakes), not {str(only)[:20]!r}.")

@@ -21,6 +21,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ from .checkpoints import (
 )
 from .distributed import AloneError, Team, join_team, whole_batch
 from .errors import CheckpointError, CourseError, DataError
-from .evaluation import fake_logits, fast_auc, predict_logits, to_probability
+from .evaluation import fake_logits, fast_auc, predict_logits, require_data_set, to_probability
 from .transforms import Augment, training_batch
 
 if TYPE_CHECKING:
@@ -192,6 +193,10 @@ def fit(
 
     Raises `CheckpointError`, `DataError`, `TrainingError`, `TeamError`, each with one sentence.
     """
+    if not isinstance(model, nn.Module):
+        raise TrainingError(f"fit needs a network, such as facenest(), not {str(model)[:60]!r}.")
+    if not isinstance(run_dir, (str, os.PathLike)):
+        raise TrainingError(f"run_dir is the path of a folder, not a {type(run_dir).__name__}.")
     device, run_dir = pick_device(device), Path(run_dir)
     if device.type == "cpu":
         keep_freed_memory()
@@ -567,6 +572,7 @@ def is_better(row: dict[str, float], best: dict[str, float] | None) -> bool:
 def fingerprint(dataset: Any, what: str) -> str:
     """A short text that tells one data set from another: its size, and a hash of its file names and
     labels."""
+    require_data_set(dataset)
     n, labels = len(dataset), np.asarray(dataset.labels)
     if n < 2:
         raise DataError(f"fit: the {what} set has {n} images; it needs at least two.")

@@ -281,6 +281,11 @@ def test_bad_data_gets_a_sentence(detector, data, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
+def test_no_draws_at_all():
+    with pytest.raises(DataError, match="n_bootstrap is a number of draws, 1 or more, not 0"):
+        report("studio", "studio", n_bootstrap=0)
+
+
 def test_images_that_are_none():
     class Holes(ToySet):
         def uint8(self, i):

@@ -20,11 +20,14 @@ from toys import ToyNet, ToySet, toy
 from course_lib import (
     CheckpointError,
     DataError,
+    Detector,
+    Perturbed,
     Preprocessing,
     TrainingError,
     checkpoints,
     facenest,
     fit,
+    predict_scores,
     training,
 )
 from course_lib.training import Stepper, keep_freed_memory, make_optimizer, one_cycle, pick_device
@@ -594,3 +597,21 @@ def test_the_scale_of_half_precision_is_kept_and_restored():
     after = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", init_scale=4.0), parts=1)
     training.restore(state, model, optimizer, None, after)
     assert after.scaler.get_scale() == 512.0
+
+
+@pytest.mark.parametrize("nothing", [None, [1, 2], torch.zeros(4, 3, 64, 64)])
+def test_what_is_no_data_set_no_network_and_no_folder(tmp_path, nothing):
+    kind = type(nothing).__name__
+    with pytest.raises(DataError, match=f"not a {kind}$"):
+        fit(toy(), nothing, run_dir=tmp_path / "run")
+    with pytest.raises(DataError, match=f"not a {kind}$"):
+        predict_scores(toy(), nothing)
+    with pytest.raises(DataError, match=f"not a {kind}$"):
+        Perturbed(nothing, "jpeg", 50)
+    with pytest.raises(TrainingError, match="needs a network"):
+        fit(nothing, ToySet(8), run_dir=tmp_path / "run")
+    with pytest.raises(TrainingError, match="run_dir"):
+        fit(toy(), ToySet(8), run_dir=3)
+    with pytest.raises(CheckpointError, match=f"a {kind}; "):
+        Detector(nothing)
+    assert not (tmp_path / "run").exists()
