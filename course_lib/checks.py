@@ -123,7 +123,7 @@ def equal(answer: Any, expected: Any, what: str, tolerance: float = 1e-5, floor:
     """
     if blank(answer):
         raise NotYet(f"{what} gives {answer!r} instead of {describe(expected)}")
-    mine, theirs = as_array(answer, what), as_array(expected, what)
+    mine, theirs = (as_array(value, what) for value in (answer, expected))
     if mine.shape != theirs.shape:
         raise NotYet(f"{what} has shape {mine.shape}, and {theirs.shape} was expected")
     wrong = ~np.isclose(mine, theirs, rtol=tolerance, atol=floor)
@@ -188,7 +188,7 @@ def __getattr__(name: str) -> Callable[[Any], None]:
         raise AttributeError(name)
     if name in all_exercises():
         return EXERCISES[name]
-    near = difflib.get_close_matches(name, EXERCISES, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, EXERCISES, cutoff=0.4)
     hint = f" Did you mean check.{near[0]}?" if near else ""
     raise AttributeError(f"there is no exercise named {name!r}.{hint}")
 

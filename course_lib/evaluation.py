@@ -255,11 +255,7 @@ def equal_error_rate(y: Any, p: Any) -> float:
 
 def crossing(fpr: np.ndarray, missed: np.ndarray) -> float:
     """Where fpr, which rises, meets the share of fakes missed, which falls."""
-    gap = fpr - missed
-    right = int(np.argmax(gap > 0))  # never the first corner, where all are missed and nobody is accused
-    left = right - 1
-    part = -gap[left] / (gap[right] - gap[left])
-    return float(fpr[left] + part * (fpr[right] - fpr[left]))
+    return float(np.interp(0, fpr - missed, fpr))
 
 
 def check_share(value: Any, what: str) -> float:
@@ -495,16 +491,15 @@ def delong(y: Any, p_a: Any, p_b: Any, level: float = 0.95) -> AucDifference:
     """
     from scipy.stats import norm
 
-    shares_a, shares_b = win_shares(y, p_a), win_shares(y, p_b)
+    (fakes_a, reals_a), (fakes_b, reals_b) = win_shares(y, p_a), win_shares(y, p_b)
     check_level(level)
-    of_fakes, of_reals = (a - b for a, b in zip(shares_a, shares_b, strict=True))
-    auc_a, auc_b = float(shares_a[0].mean()), float(shares_b[0].mean())
-    error = spread(of_fakes, of_reals)
+    auc_a, auc_b = float(fakes_a.mean()), float(fakes_b.mean())
+    error = spread(fakes_a - fakes_b, reals_a - reals_b)
     difference, reach = auc_a - auc_b, norm.ppf((1 + level) / 2) * error
     if error > 0:
         p_value = float(2 * norm.sf(abs(difference) / error))
     else:
-        p_value = 1.0 if abs(difference) < 1e-12 else math.nan
+        p_value = 1.0 if math.isclose(auc_a, auc_b) else math.nan
     return AucDifference(auc_a, auc_b, difference, error, difference - reach, difference + reach, p_value)
 
 

@@ -60,6 +60,13 @@ EXPLAINED: list[tuple[str, str, str]] = [
     ("choose_threshold", "-2.0).argmax()", "any number below 0 is less than every gap"),
     ("mcnemar", "if only_a - only_b else 1.0", "of an even split the exact test says 1 as well"),
     ("check_right", 'not in "XXbiufXX"', "NumPy has no kind of array called X"),
+    ("as_numbers", 'not in "XXbiufOXX"', "NumPy has no kind of array called X"),
+    ("as_array", 'not in "XXbiufcOXX"', "NumPy has no kind of array called X"),
+    ("as_numbers", "astype(None)", "None stands for float64"),
+    ("spread", "variance <= 1e-24", "the limit lies between rounding and spread, and far from both"),
+    ("fast_auc", "np.searchsorted(reals, fakes, ) +", "left is what is taken by default too"),
+    ("load", "collector(on=None)", "None is as false as False"),
+    ("_load", "build_pixels(folder, None, states)", "the states name the paths as well"),
 ]
 
 

@@ -8,6 +8,7 @@ import html
 import json
 import random
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from course_lib import check, exercises_train, exercises_use
+import course_lib
+from course_lib import check, checks, exercises_train, exercises_use
 from course_lib.checks import all_exercises
 
 STUBS = [..., None, lambda *_: ..., lambda *_: None]
@@ -391,6 +393,7 @@ def test_how_near_is_near_enough():
     with pytest.raises(check.NotYet):
         check.agrees(lambda x: 1 + 2.1e-5, lambda x: 1.0, [(0,)])
     check.equal(torch.ones(2, requires_grad=True), [1, 1], "it")
+    check.equal([Fraction(1, 2), 3], [0.5, 3], "it")
     check.equal(np.fft.ifft(np.fft.fft([1.0, 2.0, 4.0])), [1, 2, 4], "it")
 
 
@@ -514,9 +517,17 @@ def test_exercises_are_found_by_name():
     assert len(names) == len(set(names)) and check.random_crop is check.all_exercises()["random_crop"]
     for name, words in (
         ("random_crap", "there is no exercise named 'random_crap'. Did you mean check.random_crop?"),
+        ("crop", "there is no exercise named 'crop'. Did you mean check.random_crop?"),
         ("zqx", "there is no exercise named 'zqx'."),
         ("__wrapped__", "__wrapped__"),
     ):
         with pytest.raises(AttributeError) as error:
             getattr(check, name)
         assert str(error.value) == words
+
+
+def test_a_part_that_nobody_has_imported_is_looked_through_too(monkeypatch):
+    monkeypatch.setattr(checks, "EXERCISES", {})
+    monkeypatch.setattr(course_lib, "exercises_use", exercises_use)  # put back afterwards
+    monkeypatch.delitem(sys.modules, "course_lib.exercises_use")
+    assert "read_uploads" in all_exercises()

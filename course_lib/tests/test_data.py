@@ -1,6 +1,7 @@
 """load() and verify(): layouts to the letter, faults by name, honest splits, and the data set itself."""
 
 import csv
+import gc
 import json
 import os
 import pickle
@@ -727,7 +728,7 @@ def test_the_card_of_a_folder_and_of_its_data_sets(tmp_path):
     assert repr(FaceDataset([], [])) == "FaceDataset(images all: 0 images, 0 real and 0 fake)"
 
 
-def test_what_does_not_fit_into_memory_is_told(tmp_path):
+def test_what_does_not_fit_into_memory_is_told(tmp_path, monkeypatch):
     root, bytes_of_all = make_pool(tmp_path / "pool"), 22 * 3 * 24 * 24
     assert "decoded:" not in load(root, cache_bytes=bytes_of_all).card
     *_, last = load(root, cache_bytes=bytes_of_all - 1).card.splitlines()
@@ -735,21 +736,50 @@ def test_what_does_not_fit_into_memory_is_told(tmp_path):
         "  decoded: 0.0 GB, of which 0.0 GB are kept in memory; "
         'load(..., cache="disk") decodes once, onto the disk'
     )
+    monkeypatch.setattr("course_lib.data.decoded_bytes", lambda paths: 450_000_000)
+    assert "  decoded: 0.5 GB, of which 0.1 GB are kept" in load(root, cache_bytes=50_000_000).card
     assert load(root).train.pixels.limit == FaceDataset([], []).pixels.limit == 1_000_000_000
     assert FaceDataset([], [], cache_bytes=7).pixels.limit == load(root, cache_bytes=7).test.pixels.limit == 7
 
 
 @pytest.mark.parametrize("where", ["disk", "a folder"])
-def test_pictures_decoded_onto_the_disk(tmp_path, where):
+def test_pictures_decoded_onto_the_disk(tmp_path, monkeypatch, where):
     root = make_pool(tmp_path / "pool")
     cache = tmp_path / "pixels" if where == "a folder" else where
     sets, usual = load(root, cache=cache), load(root)
     assert "  pictures decoded on disk: 0.00 GB" in sets.card.splitlines()
     assert sets.train.pixels is sets.valid.pixels is sets.test.pixels
-    expected = cache if where == "a folder" else tmp_path / "cache" / "pixels"
-    assert expected in (sets.train.pixels.folder, sets.train.pixels.folder.parent)
+    folder = sets.train.pixels.folder
+    if where == "a folder":
+        assert folder == cache
+    else:
+        assert folder.parent == tmp_path / "cache" / "pixels" and folder.name.startswith("pool-")
     for i in range(len(sets.train)):
         assert torch.equal(sets.train.uint8(i), usual.train.uint8(i))
+    monkeypatch.setattr("course_lib.pixels._states", lambda paths: pytest.fail("looked at the files again"))
+    monkeypatch.setattr("course_lib.pixels.PixelFile.bytes", 5_000_000)
+    assert "  pictures decoded on disk: 0.01 GB" in load(root, cache=cache).card.splitlines()
+
+
+def test_what_only_decoding_finds_is_a_fault_beside_the_others(tmp_path, monkeypatch):
+    root = make_rvsf(tmp_path / "set", tables=False)
+    base = root / "real_vs_fake/real-vs-fake"
+    (base / "train/real/00001.jpg").write_bytes(b"no picture")
+    long = base / "train/fake" / f"{'a' * 230}.jpg"
+    whole = (base / "train/fake/00007.jpg").rename(long).read_bytes()
+    long.write_bytes(whole[: len(whole) // 2] + b"\xff\xd9" + whole[-2:])  # both ends look right
+    monkeypatch.setattr("course_lib.data.DECODE_AT_LOAD", 0)
+    assert len(load(root, on_error="skip").skipped) == 1  # nobody has decoded the other one
+    sets = load(root, cache=tmp_path / "pixels", on_error="skip")
+    key = f"train/fake/{'a' * 230}.jpg"
+    assert [fault.split(": ")[0] for fault in sets.skipped] == [
+        "train/real/00001.jpg",
+        f"{key[:100]}…{key[-100:]}",
+    ]
+    assert str(long) not in sets.train.paths and len(sets.train) == 10
+    with pytest.raises(DataError) as caught:
+        load(root, cache=tmp_path / "pixels")
+    assert caught.value.problems == sets.skipped
 
 
 def test_one_set_moved_to_the_disk(tmp_path):
@@ -917,7 +947,8 @@ def test_a_folder_is_meant_where_a_path_is_given(tmp_path, monkeypatch):
         (("rvsv",), "there is no data set and no folder called 'rvsv'; did you mean rvsf or hardrvsf?"),
         (("rvsf_", tmp_path),
          "root= goes with a data set's name; give a folder of your own without it"),
-        (("qqq",), "there is no data set and no folder called 'qqq'; known are " + ", ".join(CATALOGUE)),
+        (("XXL",), "there is no data set and no folder called 'XXL'; known are " + ", ".join(CATALOGUE)),
+        (("rvf",), "there is no data set and no folder called 'rvf'; did you mean rvsf or rvf10k?"),
     ):  # fmt: skip
         with pytest.raises(DataError) as caught:
             load(*arguments)
@@ -948,3 +979,35 @@ def test_nothing_but_damaged_files_left_out(tmp_path):
     with pytest.raises(DataError) as caught:
         load(root, on_error="skip")
     assert str(caught.value).startswith("set: too few usable real images, none is left for train; ")
+
+
+def test_paths_become_full_and_those_that_are_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path, full in (
+        ("a.jpg", tmp_path / "a.jpg"),
+        (Path("a.jpg"), tmp_path / "a.jpg"),
+        (f"{tmp_path}/x/../a.jpg", tmp_path / "a.jpg"),
+        (f"{tmp_path}//a.jpg", tmp_path / "a.jpg"),
+    ):
+        assert FaceDataset([path], [0]).paths == [str(full)]
+    # asked of 140,000 full paths, abspath would take longer than everything else
+    monkeypatch.setattr(os.path, "abspath", lambda path: pytest.fail("worked out a path that is full"))
+    assert FaceDataset(["/some/folder/a.jpg"], [0]).paths == ["/some/folder/a.jpg"]
+
+
+def test_no_garbage_is_looked_for_while_a_set_is_loaded(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("course_lib.data.twins", lambda items, facts: seen.append(gc.isenabled()) or {})
+    load(make_pool(tmp_path / "set"))
+    assert seen == [False] and gc.isenabled()
+
+
+def test_tables_are_looked_for_no_farther_above_than_a_set_has_them(tmp_path):
+    make_pool(tmp_path / "pool", table=False)
+    write_rows(tmp_path / "data.csv", ["images_id", "label"], [("another_1", "real")])
+    assert "labels come from the folders' names alone" in load("hardrvsf", root=tmp_path / "pool").card
+    base = make_rvsf(tmp_path / "a" / "b") / "real_vs_fake" / "real-vs-fake"
+    assert "labels come from" not in load("rvsf", root=base).card  # two folders above
+    for table in (tmp_path / "a" / "b").glob("*.csv"):
+        table.rename(tmp_path / "a" / table.name)
+    assert "labels come from the folders' names alone" in load("rvsf", root=base).card

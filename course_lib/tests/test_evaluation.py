@@ -123,6 +123,12 @@ def test_interval():
     assert bootstrap_interval(roc_auc, [0, 0, 1, 1], [0, 0, 1, 1], n=50) == (1.0, 1.0)
 
 
+def test_each_draw_has_the_reals_first_and_as_many_of_them():
+    y = np.array([1, 0, 1, 0, 1])
+    drawn = list(evaluation.draws(y, 3, 0))
+    assert [y[draw].tolist() for draw in drawn] == [[0, 0, 1, 1, 1]] * 3
+
+
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     truth = 0.7602  # of two normal distributions one standard deviation apart: Phi(1 / sqrt 2)
     hits = 0
@@ -139,6 +145,10 @@ def test_summary():
     assert numbers["auc"] == roc_auc(y, p) and numbers["threshold"] == 0.6
     assert numbers["accuracy_interval"][0] <= numbers["accuracy"] <= numbers["accuracy_interval"][1]
     assert not numbers["inverted"] and summary(y, 1 - p, n_bootstrap=10)["inverted"]
+    for seed in (1, 2):  # both intervals are drawn from the seed that is given
+        numbers = summary(y, p, n_bootstrap=50, seed=seed)
+        assert numbers["auc_interval"] == bootstrap_interval(fast_auc, y, p, 50, seed)
+        assert numbers["accuracy_interval"] == bootstrap_interval(accuracy, y, p, 50, seed)
 
 
 def test_a_coin_is_not_called_inverted():
@@ -186,6 +196,7 @@ def test_impossible_bootstraps():
 def test_probabilities_do_not_overflow():
     assert to_probability(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
     assert to_probability(np.array([2.0]), 2.0) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert to_probability(np.float32([2.0])).dtype == np.float64
 
 
 #  scores ---------------------------------------------------------------------------------------------------
@@ -269,6 +280,12 @@ def test_evaluate_model_and_detector():
         (lambda: roc_auc([0, 1], [-0.25, 0.5]),
          "Scores must be probabilities of fake, from 0 to 1, and range from -0.25 to 0.5; pass logits "
          "through a sigmoid first."),
+        (lambda: roc_auc([0, 1], [0.5, 1.5]),
+         "Scores must be probabilities of fake, from 0 to 1, and range from 0.5 to 1.5; pass logits "
+         "through a sigmoid first."),
+        (lambda: roc_auc([1], [0.5]),
+         "All 1 images are fake, and this number compares the two classes; judge on real and fake images "
+         "together."),
         (lambda: roc_auc([1, 1], [0.1, 0.2]),
          "All 2 images are fake, and this number compares the two classes; judge on real and fake images "
          "together."),

@@ -190,6 +190,7 @@ def covariance_of_delong(y, p_a, p_b):
 def test_delong_on_ten_and_the_published_matrix():
     result = delong(Y, A, B)
     assert result.difference == pytest.approx(0.12)
+    assert (result.auc_a, result.auc_b) == pytest.approx((0.84, 0.72))
     assert result.standard_error == pytest.approx(math.sqrt(0.132 / 5 + 0.072 / 5))
     assert result.p_value == pytest.approx(0.5525, abs=1e-3)
     for seed in range(5):
@@ -226,6 +227,8 @@ def test_pairing_narrows_the_interval():
     alone = bootstrap_interval(fast_auc, y, p_a, n=500)
     assert high - low < 0.75 * (alone[1] - alone[0])
     assert paired_bootstrap(fast_auc, y, p_a, p_a, n=20) == (0, 0, 0)
+    _, low, high = paired_bootstrap(fast_auc, y, p_a, p_b, n=1)
+    assert low == high  # of a single draw
 
 
 #  calibration ----------------------------------------------------------------------------------------------
