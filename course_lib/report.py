@@ -174,6 +174,8 @@ def report(
     """
     if n_bootstrap < 1:
         raise DataError(f"n_bootstrap is a number of draws, 1 or more, not {n_bootstrap}.")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise DataError(f"seed is a whole number, 0 or more, not {seed!r}.")
     judge = Judge(detector, batch_size, device)
     rival = None if baseline is None else Judge(baseline, batch_size, device)
     sets = load(data) if isinstance(data, str | Path) else data

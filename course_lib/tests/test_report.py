@@ -281,9 +281,12 @@ def test_bad_data_gets_a_sentence(detector, data, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-def test_no_draws_at_all():
+def test_no_draws_at_all_and_seeds_that_are_none():
     with pytest.raises(DataError, match="n_bootstrap is a number of draws, 1 or more, not 0"):
         report("studio", "studio", n_bootstrap=0)
+    for seed in (-1, 1.5, "a"):
+        with pytest.raises(DataError, match="seed is a whole number, 0 or more, not"):
+            report("studio", "studio", seed=seed)
 
 
 def test_images_that_are_none():
