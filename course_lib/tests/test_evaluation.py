@@ -337,6 +337,8 @@ def test_evaluate_model_and_detector():
         (lambda: fake_logits(torch.zeros(2, 2), 2),
          "The network answered 2 images with a tensor [2, 2]; it must give one logit of fake per image, "
          "shape (2,)."),
+        (lambda: predict_scores(toy(), [1, 2]),
+         "needed is a data set, such as load(...).test, not a list"),
         (lambda: fake_logits([0.0, 0.0], 2),
          "The network answered 2 images with a list; it must give one logit of fake per image, shape (2,)."),
     ],
@@ -355,6 +357,23 @@ def test_answers_in_one_column_are_taken_too():
 def test_a_network_without_weights_is_on_the_cpu():
     assert evaluation.device_of(torch.nn.Identity()) == torch.device("cpu")
     assert evaluation.device_of(toy().to("meta")) == torch.device("meta")
+
+
+def test_a_data_set_has_a_length_pictures_and_mostly_labels():
+    class Unlabelled:
+        uint8 = None
+
+        def __len__(self):
+            return 0
+
+    class Endless:
+        uint8 = labels = None
+
+    assert predict_scores(toy(), Unlabelled()).shape == (0,)  # to be scored it needs no labels
+    evaluation.require_data_set(ToySet(1))
+    for nothing in (Unlabelled(), Endless(), None):
+        with pytest.raises(DataError, match=f"not a {type(nothing).__name__}$"):
+            evaluation.require_data_set(nothing)
 
 
 def batch_sizes(model, work):
