@@ -183,9 +183,9 @@ def score_folder(
     or another folder, or when pictures came or went in that part of the folder which was already scored.
     """
     pa = parquet()
-    folder, out = Path(folder), Path(out)
-    if not folder.is_dir():
-        raise DataError(f"{printable(folder)}: there is no such folder; check the path")
+    given, folder, out = str(folder), Path(folder), Path(out)
+    if not given or not folder.is_dir():
+        raise DataError(f"{printable(given) or 'an empty path'}: there is no such folder; check the path")
     if out.suffix != ".parquet":
         raise DataError(f"{printable(out)}: the result is a Parquet file; let its name end in .parquet")
     parts = out.with_name(out.name + ".parts")

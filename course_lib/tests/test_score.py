@@ -193,6 +193,7 @@ def test_refusals(tmp_path, detector):
     (tmp_path / "none").mkdir()
     cases = [
         (tmp_path / "nowhere", out, "no such folder"),
+        ("", out, "no such folder"),  # of a variable that is not set; not: the folder one happens to be in
         (tmp_path / "none", out, "ends like a picture"),
         (folder, tmp_path / "s.csv", "end in .parquet"),
         (folder / "a" / "0.png", out, "no such folder"),
