@@ -88,3 +88,5 @@ def test_a_detector_that_never_calls_has_no_alarms_to_look_into():
     assert not figure.axes[1].collections, "there are no alarms, so no squares"
     alarms = plots.base_rate_figure(0.9, 0.1, 0.02)
     assert alarms.axes[1].get_title("left") == "100 alarms" and alarms.axes[1].collections
+    for made in (figure, alarms):
+        matplotlib.pyplot.close(made)
