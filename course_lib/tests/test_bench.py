@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 import re
+import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -334,6 +335,20 @@ def test_a_lesson_that_fails_is_no_time(bench, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), lesson)
     with pytest.raises(Exception, match="ZeroDivisionError"):
         bench("course_speed").run_lessons([lesson])
+
+
+def test_tests_that_fail_are_no_time(bench, monkeypatch):
+    course_speed, row = bench("course_speed"), bench("run_bench").row
+    plain, begun = subprocess.run, []
+    monkeypatch.setattr(
+        course_speed.subprocess,
+        "run",
+        lambda c, **how: begun.append(c) or (plain(c, **how) if c[0] != "make" else 0),
+    )
+    rows = course_speed.tests_rows(row, (sys.executable, "-c", "import time; time.sleep(0.6)"))
+    assert begun[0][0] == "make" and rows[0]["unit"] == "min" and 0.01 <= rows[0]["ours"] < 5
+    with pytest.raises(subprocess.CalledProcessError):
+        course_speed.tests_rows(row, (sys.executable, "-c", "raise SystemExit(2)"))
 
 
 def test_the_first_lesson_is_put_back(bench, tmp_path):

@@ -225,6 +225,13 @@ def course_rows(runs: int) -> list[dict]:
     return course_speed.rows(row, runs)
 
 
+def tests_rows(runs: int) -> list[dict]:
+    """One `make test` (up to half an hour): `course_speed.py`."""
+    import course_speed
+
+    return course_speed.tests_rows(row)
+
+
 def training_rows(runs: int) -> list[dict]:
     """`fit` beside a loop written by hand, fastai and Lightning: `train_speed.py`."""
     import train_speed
@@ -259,6 +266,7 @@ PARTS = {
     "training": training_rows,  # late: fastai adds methods of its own to torch and Pillow
     "auc": auc_rows,
     "course": course_rows,
+    "tests": tests_rows,
 }
 
 
