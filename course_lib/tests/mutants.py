@@ -47,6 +47,7 @@ EXPLAINED: list[tuple[str, str, str]] = [
     ("summary", "tpr_at_fpr(y, p, )", "0.01 is what is taken by default too"),
     ("accuracy", "both_classes=None", "None is as false as False"),
     ("confusion", "both_classes=None", "None is as false as False"),
+    ("predict_scores", "labels=None", "None is as false as False"),
     ("_divide", "{s: given.get(s, ", "a split that is missing is drawn below, in every case"),
     ("verdict", "fork_rng(devices=None)", "differs only where there is a GPU, whose state is then kept too"),
     ("as_array", "astype(None)", "None stands for float64"),
@@ -71,7 +72,10 @@ EXPLAINED: list[tuple[str, str, str]] = [
 
 
 def copy_of_the_tree(target: Path) -> None:
-    """The folders that tests need; a file that is there and equal keeps its date, so its mutants are kept."""
+    """The folders that tests need; a file that is there and equal keeps its date, so its mutants are kept.
+
+    Once any Python file is new, mutmut has to ask anew which tests reach which function.
+    """
     for part in ("course_lib", "data", "notebooks", "pyproject.toml"):
         files = [ROOT / part] if (ROOT / part).is_file() else sorted((ROOT / part).rglob("*"))
         for file in files:
@@ -81,6 +85,8 @@ def copy_of_the_tree(target: Path) -> None:
             if not (place.is_file() and filecmp.cmp(file, place, shallow=False)):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, place)  # not copy2: what changed must be newer than its mutants
+                if file.suffix == ".py":
+                    (target / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
 
 
 def results(work: Path, modules: tuple[str, ...] | list[str]) -> dict[str, int | None]:

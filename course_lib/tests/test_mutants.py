@@ -48,6 +48,22 @@ def test_a_copy_keeps_what_is_equal_and_renews_what_is_not(tmp_path, monkeypatch
     assert after[0] == before[0] and after[1] > before[1] and (work / "data/b.txt").read_text() == "two"
 
 
+def test_which_tests_reach_what_is_asked_anew_once_code_has_changed(tmp_path, monkeypatch):
+    root, work = tmp_path / "root", tmp_path / "work"
+    for name in ("course_lib/a.py", "course_lib/b.json"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("one")
+    monkeypatch.setattr(mutants, "ROOT", root)
+    reached = work / "mutants" / "mutmut-stats.json"
+    reached.parent.mkdir(parents=True)
+    for changed, kept in (("a.py", False), ("b.json", True)):
+        mutants.copy_of_the_tree(work)
+        reached.write_text("{}")
+        (root / "course_lib" / changed).write_text("two")
+        mutants.copy_of_the_tree(work)
+        assert reached.is_file() == kept
+
+
 def test_a_survivor_is_explained_by_its_function_and_its_line():
     lines = ["-    return a if ok else b", "+    facts = look(listing, trust=None)"]
     assert mutants.explained("verify", lines) == "None is as false as False"
