@@ -120,7 +120,14 @@ def test_pairings_fill_the_table_once_and_the_final_training_writes_a_checkpoint
     before = (out / recipe.TABLE).read_bytes()
     assert recipe.main([*command, "--pairings"]) == 0
     assert (out / recipe.TABLE).read_bytes() == before and "in the table already" in capsys.readouterr().out
+    with monkeypatch.context() as full:
+        full.setattr(recipe, "save_checkpoint", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            recipe.main([*command, "--final"])
+    assert [path.name for path in out.iterdir()] == [recipe.TABLE]  # back in its place
+    assert (out / recipe.TABLE).read_bytes() == before
     assert recipe.main([*command, "--final"]) == 0
+    assert not list(tmp_path.glob("out-*"))
     text = (out / "card.md").read_text(encoding="utf-8")
     assert "| unsplash / stylegan2 | congress / t2i | 6 + 6 |" in text and "Not measured yet" not in text
     with (out / recipe.TABLE).open(encoding="utf-8") as file:

@@ -404,17 +404,28 @@ def final(sources: dict[str, FaceDataset], plan: Plan, work: Path, out: Path) ->
         "auc_both_sources_unseen": held_out,
         "auc_both_sources_unseen_mean": float(np.mean(held_out)) if held_out else None,
     }
-    save_checkpoint(
-        out,
-        model,
-        preprocessing=preprocessing_of(plan),
-        metrics=metrics,
-        training={"sources": list(names), "parameters": count_parameters(model), **asdict(plan)},
-        threshold=threshold,
-        temperature=temperature,
-        dtype="float16",
-    )
+    beside = out.with_name(f"{out.name}-{TABLE}")
+    first = table.is_file() and not (out / "config.json").is_file()
+    if first:  # `save_checkpoint` writes into an empty place, or over a checkpoint
+        table.replace(beside)
+    try:
+        save_checkpoint(
+            out,
+            model,
+            preprocessing=preprocessing_of(plan),
+            metrics=metrics,
+            training={"sources": list(names), "parameters": count_parameters(model), **asdict(plan)},
+            threshold=threshold,
+            temperature=temperature,
+            dtype="float16",
+        )
+    except BaseException:
+        if first:
+            out.mkdir(exist_ok=True)
+            beside.replace(table)
+        raise
     write_table(table, others + rows)
+    beside.unlink(missing_ok=True)
     write_file(out / "card.md", card(out).encode())
     print(f"{out}: written; inside AUC {metrics['auc_inside']:.3f} [{low:.3f}, {high:.3f}].")
 
