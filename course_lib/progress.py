@@ -274,11 +274,12 @@ def as_text(found: Progress) -> str:
     """Two tables: who has how many of each lesson's exercises, and how each exercise went in the room."""
     notebooks = len({row.notebook for row in found.rows})
     how = (
-        "every notebook was run again from a clean kernel"
+        "run again from a clean kernel"
         if found.ran
         else "read from the stored outputs, which can be old or edited (--run runs the notebooks)"
     )
-    lines = [f"{notebooks} notebooks; {how}. Nothing was sent anywhere.", ""]
+    counted = "1 notebook" if notebooks == 1 else f"{notebooks} notebooks"
+    lines = [f"{counted}; {how}. Nothing was sent anywhere.", ""]
     lessons = sorted({row.lesson for row in found.rows})
     students = sorted({row.student for row in found.rows})
     best: dict[tuple[str, str, str], str] = {}  # a student may have handed in two copies

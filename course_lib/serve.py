@@ -436,10 +436,12 @@ def create_app(detector: Detector, limits: Limits | None = None, hosts: list[str
             card=detector.card,
         )
 
+    @app.head("/health", include_in_schema=False)  # monitors ask for the header alone
     @app.get("/health", summary="Is it alive, and how busy?")
     async def health() -> Health:
         return Health(status="ok", in_work=busy, at_once=limits.at_once, waiting=batcher.queue.qsize())
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
         return HTMLResponse(PAGE, headers=HEADERS)

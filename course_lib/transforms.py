@@ -142,6 +142,20 @@ class Augment:
     quality: tuple[int, int] = (60, 95)
     """JPEG quality, uniform."""
 
+    def __post_init__(self) -> None:
+        for name in ("flip", "grey", "blur", "noise", "jpeg"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"Augment: {name}={getattr(self, name)!r} must be a probability, 0 to 1")
+        for name in ("brightness", "contrast", "saturation", "tint", "gamma"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"Augment: {name}={getattr(self, name)!r} must be 0 or more")
+        for name, least, most in (("scale", 0.01, 100), ("quality", 1, 100)):
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"Augment: {name}={(low, high)} must be (low, high) between {least} and {most}"
+                )
+
     @classmethod
     def named(cls, name: "str | Augment | None") -> "Augment":
         """``"light"``, ``"strong"``, ``None`` (crops only) or an `Augment` of your own."""

@@ -205,6 +205,12 @@ def test_wrong_paths_and_verbs_answer_in_the_same_form(client):
         assert answer.status_code == status and answer.json()["error"]
 
 
+def test_a_monitor_may_ask_for_the_header_alone(client):
+    for path in ("/", "/health"):
+        assert client.head(path).status_code == 200
+    assert client.head("/predict/").status_code == 405
+
+
 def test_a_stranger_s_host_name_is_refused(detector):
     with TestClient(create_app(detector, SMALL, ["127.0.0.1", "localhost"]), "http://evil.example") as client:
         assert client.get("/model").status_code == 400

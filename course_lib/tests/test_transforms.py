@@ -219,3 +219,20 @@ def test_it_is_quick(name):
         assert (time.process_time() - start) / (5 * 32) < 1.8e-3
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"flip": 2}, "flip=2 must be a probability"),
+        ({"jpeg": float("nan")}, "jpeg=nan must be a probability"),
+        ({"contrast": -0.1}, "contrast=-0.1 must be 0 or more"),
+        ({"scale": (1.6, 0.6)}, "scale=.1.6, 0.6. must be .low, high."),
+        ({"scale": (0, 1)}, "scale=.0, 1. must be"),
+        ({"quality": (60, 101)}, "quality=.60, 101. must be"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_is_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        Augment(**wrong)
+    assert Augment(flip=1, scale=(0.01, 100), quality=(1, 100))  # the limits themselves
