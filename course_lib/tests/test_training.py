@@ -222,7 +222,7 @@ def test_resume_is_exact_when_writing_broke(whole, tmp_path, monkeypatch, number
 
 KILLED = """
 import sys; sys.path.insert(0, {tests!r})
-import time
+import signal, time
 from pathlib import Path
 from toys import ToySet, toy
 from course_lib import fit
@@ -232,6 +232,7 @@ class Stuck(ToySet):
             Path({marker!r}).touch()
             time.sleep(10_000)
         return super().uint8(i)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 fit(toy(), Stuck(), ToySet(20, seed=1), run_dir={run_dir!r}, **{quick!r})
 """
 
@@ -549,15 +550,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
 def test_freed_memory_is_used_again_without_new_pages():
-    """Six times 160 MB are 234,000 pages of 4 kB: so many are asked for without the setting, and few with."""
-    counts = []
-    for keep in (True, False):
-        command = [sys.executable, "-c", REUSED.format(off=not keep)]
+    """Six times 160 MB are 234,000 pages of 4 kB: so many are asked for without the setting, and few with.
+
+    Without it, they may stay by chance: if something that lives on lies behind them. So that half may be
+    tried again.
+    """
+
+    def new_pages(off: bool) -> int:
+        command = [sys.executable, "-c", REUSED.format(off=off)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        counts.append(int(done.stdout))
-    kept, handed_back = counts
-    assert kept < 30_000 < handed_back, counts
+        return int(done.stdout)
+
+    assert new_pages(off=False) < 30_000
+    assert any(new_pages(off=True) > 30_000 for _ in range(5))
 
 
 def test_without_glibc_nothing_is_asked_for(monkeypatch):
