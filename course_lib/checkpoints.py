@@ -201,7 +201,10 @@ def save_checkpoint(
 
 
 def free_place(folder: str | Path) -> Path:
-    """`folder` as a path, if a checkpoint may be written there: nothing is there, or an older checkpoint."""
+    """`folder` as a path, if a checkpoint may be written there: it holds nothing but an older checkpoint.
+
+    Hidden files do not count. A ``config.json`` alone makes no checkpoint: many programs have one.
+    """
     if not isinstance(folder, (str, os.PathLike)):
         raise CheckpointError(f"the folder to save into must be a path, not a {type(folder).__name__}")
     folder = Path(folder)
@@ -211,8 +214,7 @@ def free_place(folder: str | Path) -> Path:
         inside = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.exists() else []
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be used ({reason(error)}); choose another folder") from None
-    ours = (folder / CONFIG).is_file() or {p.name for p in inside} <= {WEIGHTS, CARD}
-    if not ours or any(p.is_dir() for p in inside):
+    if not all(p.is_file() and p.name in (WEIGHTS, CONFIG, CARD) for p in inside):
         raise CheckpointError(
             f"{folder}: it holds other things than a checkpoint, and would be replaced; choose another folder"
         )

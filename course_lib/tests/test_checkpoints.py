@@ -113,13 +113,24 @@ def test_a_registered_architecture(tmp_path, monkeypatch):
     assert load_checkpoint(tmp_path / "own").model.config == {"width": 5}
 
 
-def test_saving_again_keeps_the_card_and_removes_the_rest(folder):
+def test_saving_again_keeps_the_card(folder):
     (folder / "card.md").write_text("written by hand")
-    (folder / "old.txt").write_text("stale")
     save_checkpoint(folder, facenest(width=8))
     assert sorted(p.name for p in folder.iterdir()) == ["card.md", "config.json", "model.safetensors"]
     c = load_checkpoint(folder)
     assert c.card == "written by hand" and c.model.config.width == 8
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["a checkpoint", "somebody's config.json"])
+def test_a_file_of_somebody_elses_is_not_lost(folder, whole):
+    photo = folder / "anna.jpg"
+    photo.write_bytes(b"x")
+    if not whole:
+        (folder / "model.safetensors").unlink()
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with pytest.raises(CheckpointError, match="holds other things than a checkpoint"):
+        save_checkpoint(folder, facenest(width=8))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 def test_what_is_no_checkpoint_is_never_replaced(tmp_path):

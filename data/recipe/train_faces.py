@@ -405,8 +405,7 @@ def final(sources: dict[str, FaceDataset], plan: Plan, work: Path, out: Path) ->
         "auc_both_sources_unseen_mean": float(np.mean(held_out)) if held_out else None,
     }
     beside = out.with_name(f"{out.name}-{TABLE}")
-    first = table.is_file() and not (out / "config.json").is_file()
-    if first:  # `save_checkpoint` writes into an empty place, or over a checkpoint
+    if table.is_file():  # `save_checkpoint` replaces nothing but a checkpoint
         table.replace(beside)
     try:
         save_checkpoint(
@@ -419,13 +418,11 @@ def final(sources: dict[str, FaceDataset], plan: Plan, work: Path, out: Path) ->
             temperature=temperature,
             dtype="float16",
         )
-    except BaseException:
-        if first:
+    finally:
+        if beside.is_file():
             out.mkdir(exist_ok=True)
             beside.replace(table)
-        raise
     write_table(table, others + rows)
-    beside.unlink(missing_ok=True)
     write_file(out / "card.md", card(out).encode())
     print(f"{out}: written; inside AUC {metrics['auc_inside']:.3f} [{low:.3f}, {high:.3f}].")
 
